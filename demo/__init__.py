@@ -1,0 +1,1 @@
+"""The main job, shown: one customer's server through its whole life, on this machine."""

@@ -1,0 +1,5 @@
+"""Entry point of plain `pulumi preview` and `pulumi up` (Pulumi.yaml's `main`)."""
+
+from infra.program import program
+
+program()

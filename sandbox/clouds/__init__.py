@@ -1,0 +1,1 @@
+"""The companies' HTTP APIs as small stateful services in one process."""

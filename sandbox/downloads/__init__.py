@@ -1,0 +1,1 @@
+"""The release artifacts that vendors' download sites would serve."""

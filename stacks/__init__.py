@@ -1,0 +1,1 @@
+"""How an instance is previewed, applied, watched and destroyed: the Automation API, typed."""

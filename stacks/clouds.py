@@ -1,0 +1,143 @@
+"""What we ask the clouds ourselves: stock, leftovers, power. Changes belong to the engine."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import cloudflare
+import hcloud
+from hcloud.servers import BoundServer
+
+from stacks.errors import NoCapacity, OperationFailed, Refused, StackError
+from stacks.settings import Settings
+
+POWER_ON_S = 60
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """Something that exists in a cloud under an instance's name. `kind`: server, record, …"""
+
+    kind: str
+    id: str
+    name: str
+
+
+class Clouds:
+    """Hetzner and Cloudflare for one instance's questions; their errors become ours."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._hetzner = hcloud.Client(
+            token=settings.hetzner_api_token.get_secret_value(),
+            api_endpoint=settings.hetzner_endpoint,
+            application_name="clawdet",
+            timeout=settings.clawdet_cloud_timeout_s,
+        )
+
+    def locations_in_stock(self, server_type: str, wanted: tuple[str, ...]) -> list[str]:
+        """Those of `wanted` that have the type now, in that order. NoCapacity if none has."""
+        with hetzner_errors():
+            found = self._hetzner.server_types.get_by_name(server_type)
+        if found is None:
+            raise StackError(
+                f"Hetzner has no server type {server_type!r}",
+                "set CLAWDET_SERVER_TYPE to one it sells, e.g. cpx22",
+            )
+        stocked = {entry.location.name for entry in found.locations or [] if entry.available}
+        usable = [name for name in wanted if name in stocked]
+        if not usable:
+            raise NoCapacity(
+                f"no {server_type} in stock in {', '.join(wanted)}",
+                "try again later, or add locations to CLAWDET_LOCATIONS",
+            )
+        return usable
+
+    def servers(self, slug: str) -> list[Leftover]:
+        """Servers that carry the instance's labels (infra.instance writes them)."""
+        with hetzner_errors():
+            servers = self._hetzner.servers.get_all(
+                label_selector=f"managed-by==clawdet,instance=={slug}"
+            )
+        return [Leftover("server", str(s.id), s.name or "") for s in servers]
+
+    def power_on(self, server_id: str) -> None:
+        """Switch a server on and wait until the cloud says so."""
+        with hetzner_errors():
+            server: BoundServer = self._hetzner.servers.get_by_id(int(server_id))
+            if server.status != "running":
+                server.power_on().wait_until_finished(max_retries=POWER_ON_S)
+
+    def records(self, slug: str) -> list[Leftover]:
+        """DNS records of the instance's name that carry our comment."""
+        name = f"{slug}.{self._settings.clawdet_domain}"
+        with cloudflare_errors():
+            records = self._cloudflare().dns.records.list(
+                zone_id=self._settings.cloudflare_zone_id, name={"exact": name}
+            )
+            return [
+                Leftover("record", str(r.id), name)
+                for r in records
+                if (r.comment or "") == f"clawdet instance {slug}"
+            ]
+
+    def certificates(self, slug: str) -> list[Leftover]:
+        """Origin certificates that are valid for the instance's name and not revoked."""
+        name = f"{slug}.{self._settings.clawdet_domain}"
+        with cloudflare_errors():
+            found = self._cloudflare().origin_ca_certificates.list(
+                zone_id=self._settings.cloudflare_zone_id
+            )
+            return [
+                Leftover("certificate", str(c.id), name)
+                for c in found
+                if c.hostnames == [name] and getattr(c, "revoked_at", None) is None
+            ]
+
+    def revoke(self, certificate_id: str) -> None:
+        """Revoke an origin certificate."""
+        with cloudflare_errors():
+            self._cloudflare().origin_ca_certificates.delete(certificate_id)
+
+    def leftovers(self, slug: str) -> list[Leftover]:
+        """Everything that exists for the instance now: what `destroy` must bring to nothing."""
+        return [*self.servers(slug), *self.records(slug), *self.certificates(slug)]
+
+    def _cloudflare(self) -> cloudflare.Cloudflare:
+        return cloudflare.Cloudflare(
+            api_token=self._settings.cloudflare_api_token.get_secret_value(),
+            base_url=self._settings.cloudflare_base_url,
+            timeout=self._settings.clawdet_cloud_timeout_s,
+        )
+
+
+@contextmanager
+def hetzner_errors() -> Iterator[None]:
+    """Turn the Hetzner client's errors into ours."""
+    try:
+        yield
+    except hcloud.APIException as error:
+        if error.code in ("unauthorized", "forbidden"):
+            raise Refused(
+                f"Hetzner refused the token: {error.message}", "check HETZNER_API_TOKEN"
+            ) from error
+        raise OperationFailed(f"Hetzner: {error.message} ({error.code})") from error
+    except (OSError, hcloud.HCloudException) as error:
+        raise OperationFailed(
+            f"Hetzner can't be reached: {error}", "check HETZNER_ENDPOINT and the network"
+        ) from error
+
+
+@contextmanager
+def cloudflare_errors() -> Iterator[None]:
+    """Turn the Cloudflare client's errors into ours."""
+    try:
+        yield
+    except (cloudflare.AuthenticationError, cloudflare.PermissionDeniedError) as error:
+        raise Refused(
+            f"Cloudflare refused the token: {error}", "check CLOUDFLARE_API_TOKEN"
+        ) from error
+    except cloudflare.APIError as error:
+        raise OperationFailed(
+            f"Cloudflare: {error}", "check CLOUDFLARE_BASE_URL and the network"
+        ) from error

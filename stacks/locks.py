@@ -1,0 +1,145 @@
+"""One operation per stack, a bounded number per machine; both survive kill -9 of a holder."""
+
+import fcntl
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+import psutil
+from pydantic import BaseModel, ValidationError
+
+from stacks.errors import Busy
+
+POLL_S = 0.1
+
+
+class Holder(BaseModel):
+    """Who runs an operation on a stack. Times are seconds since the epoch."""
+
+    pid: int
+    host: str
+    operation: str
+    since: float
+    engine_pid: int = 0
+    engine_since: float = 0.0
+
+    def __str__(self) -> str:
+        seconds = max(0, round(time.time() - self.since))
+        return f"{self.operation}, process {self.pid} on {self.host}, for {seconds} s"
+
+    def engine_alive(self) -> bool:
+        """Whether the very engine process recorded still runs, not one with its number."""
+        try:
+            started = psutil.Process(self.engine_pid).create_time() if self.engine_pid else 0.0
+        except psutil.Error:
+            return False
+        return self.engine_pid > 0 and abs(started - self.engine_since) < 1.0
+
+
+@dataclass
+class StackLock:
+    """The lock of one stack, held. `previous`: a holder that died or failed, if there was one."""
+
+    path: Path
+    file: TextIO
+    holder: Holder
+    previous: Holder | None
+
+    def engine_started(self, pid: int) -> None:
+        """Record the engine's process, so that a successor can tell it from a stranger."""
+        self.holder.engine_pid = pid
+        try:
+            self.holder.engine_since = psutil.Process(pid).create_time()
+        except psutil.NoSuchProcess:  # already over
+            self.holder.engine_pid = 0
+        self.write(self.holder.model_dump_json())
+
+    def write(self, text: str) -> None:
+        """Replace the file's content in place: the lock belongs to this very inode."""
+        self.file.seek(0)
+        self.file.truncate()
+        self.file.write(text)
+        self.file.flush()
+
+
+@contextmanager
+def hold_stack(
+    directory: Path, stack: str, operation: str, wait_s: float = 0.0
+) -> Iterator[StackLock]:
+    """Hold `stack` for one operation. Busy, naming the holder, if it isn't free within `wait_s`.
+
+    The kernel frees the lock when a holder dies; what it wrote then stays as `previous`. A clean
+    release empties the file.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / f"{stack}.lock"
+    with path.open("a+") as file:
+        if not _acquire(file, wait_s):
+            raise Busy(
+                f"{stack} is busy: {_read(file) or 'another operation'}",
+                f"wait for it, or `python -m stacks cancel {stack}`",
+            )
+        lock = StackLock(path, file, _holder(operation), _read(file))
+        lock.write(lock.holder.model_dump_json())
+        yield lock
+        # Not in a finally: an exception that isn't the operation's own end leaves the record.
+        lock.write("")
+
+
+def current_holder(directory: Path, stack: str) -> Holder | None:
+    """Who holds the stack now, or None."""
+    path = directory / f"{stack}.lock"
+    if not path.exists():
+        return None
+    with path.open("a+") as file:
+        return None if _acquire(file, 0.0) else _read(file)
+
+
+@contextmanager
+def hold_slot(directory: Path, slots: int, wait_s: float) -> Iterator[None]:
+    """Hold one of this machine's `slots` for operations; Busy if none is free within `wait_s`."""
+    directory.mkdir(parents=True, exist_ok=True)
+    deadline = time.monotonic() + wait_s
+    while True:
+        for number in range(slots):
+            with (directory / f"slot-{number}").open("a") as file:
+                if _acquire(file, 0.0):
+                    yield
+                    return
+        if time.monotonic() >= deadline:
+            raise Busy(
+                f"all {slots} operation slots of this machine are taken",
+                "wait, or raise CLAWDET_MAX_OPERATIONS if there is memory to spare",
+            )
+        time.sleep(POLL_S)
+
+
+def _acquire(file: TextIO, wait_s: float) -> bool:
+    deadline = time.monotonic() + wait_s
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(POLL_S)
+
+
+def _read(file: TextIO) -> Holder | None:
+    file.seek(0)
+    try:
+        return Holder.model_validate_json(file.read())
+    except ValidationError:  # empty: released cleanly, or not yet written
+        return None
+
+
+def _holder(operation: str) -> Holder:
+    return Holder(
+        pid=os.getpid(), host=socket.gethostname(), operation=operation, since=time.time()
+    )

@@ -1,0 +1,140 @@
+"""The engine, the plugins and the sandbox's clouds for the tests here."""
+
+import gc
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from werkzeug.serving import make_server
+
+from sandbox.clouds import hetzner
+from sandbox.clouds.app import create_app
+from sandbox.clouds.store import Store
+from sandbox.clouds.world import Credentials, World
+from sandbox.machines.api_only import ApiOnlyMachines
+from sandbox.paths import cache_dir
+from sandbox.plugins.install import install
+from tests.sandbox.plugins import ssh_server
+from tests.sandbox.plugins.bench import Bench, Clouds
+from tests.sandbox.plugins.ssh_server import SshServer
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture(scope="session")
+def engine() -> Path:
+    """The Pulumi CLI: CLAWDET_ENGINE, or on PATH, or in the cache."""
+    named = os.environ.get("CLAWDET_ENGINE") or shutil.which("pulumi")
+    cached = sorted(cache_dir().glob("engine/*/pulumi"))
+    found = Path(named) if named else (cached[-1] if cached else None)
+    if found is None:
+        pytest.fail("the Pulumi engine is missing: run `make setup`")
+    return found
+
+
+@pytest.fixture(scope="session")
+def pulumi_home(engine: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A PULUMI_HOME with the stand-in plugins, and the engine beside the language host."""
+    home = tmp_path_factory.mktemp("pulumi-home")
+    install(home)
+    try:
+        (home / "bin" / "pulumi").hardlink_to(engine.resolve())
+    except OSError:  # another file system
+        shutil.copy2(engine, home / "bin" / "pulumi")
+    return home
+
+
+@pytest.fixture(scope="session")
+def attached() -> Iterator[str]:
+    """All three plugins in one running process; the value for PULUMI_DEBUG_PROVIDERS."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "sandbox.plugins", "serve", "all"],
+        cwd=CHECKOUT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    yield process.stdout.readline().strip()
+    process.terminate()
+    assert process.wait(10) == 0
+    process.stdout.close()
+
+
+@pytest.fixture
+def clouds(tmp_path: Path) -> Iterator[Clouds]:
+    """The sandbox's clouds on a free port, with servers that exist in the API only."""
+    yield from _clouds(tmp_path / "clouds")
+
+
+@pytest.fixture
+def other_clouds(tmp_path: Path) -> Iterator[Clouds]:
+    """A second, independent set of clouds."""
+    yield from _clouds(tmp_path / "other-clouds")
+
+
+def _clouds(directory: Path) -> Iterator[Clouds]:
+    machines = ApiOnlyMachines(directory / "machines")
+    store = Store(directory / "clouds.sqlite3")
+    world = World(
+        store=store,
+        machines=machines,
+        credentials=Credentials.load_or_make(directory / "credentials.json"),
+        directory=directory,
+    )
+    app = create_app(world)
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield Clouds(server.server_port, world.credentials)
+    server.shutdown()
+    server.server_close()
+    thread.join()
+    hetzner.close(app)
+    machines.close()
+    store.close()
+
+
+@pytest.fixture
+def bench(pulumi_home: Path, attached: str, tmp_path: Path) -> Iterator[Bench]:
+    """Stacks of this test, their engines attached to the running plugins."""
+    with without_leaks_of_the_sdk():
+        yield Bench(pulumi_home, tmp_path / "state", {"PULUMI_DEBUG_PROVIDERS": attached})
+
+
+@pytest.fixture
+def own_plugins_bench(pulumi_home: Path, tmp_path: Path) -> Iterator[Bench]:
+    """Stacks of this test whose engines start the plugins themselves."""
+    with without_leaks_of_the_sdk():
+        yield Bench(pulumi_home, tmp_path / "state", {})
+
+
+@contextmanager
+def without_leaks_of_the_sdk() -> Iterator[None]:
+    """After a failed `up` Pulumi's SDK leaves the inline program's event loop and coroutines lying
+    around, and its server logs the closed connection. Collected here they warn nowhere else; the
+    log record is not kept, because it holds the frames that hold the loop."""
+    log = logging.getLogger("grpc._server")
+    log.disabled = True
+    try:
+        yield
+    finally:
+        hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
+        gc.collect()
+        sys.unraisablehook = hook
+        log.disabled = False
+
+
+@pytest.fixture(scope="session")
+def ssh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
+    """A real OpenSSH server."""
+    server, process = ssh_server.start(tmp_path_factory.mktemp("sshd"))
+    yield server
+    process.terminate()
+    process.wait(10)
