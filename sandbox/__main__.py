@@ -28,6 +28,8 @@ from sandbox.supervisor import STOP_S, Options, Supervisor
 DIRECTORY = Path(".clawdet/sandbox")
 NOT_RUNNING = 3
 """Exit code of `status`, as service managers use it (LSB)."""
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it (128 + SIGINT)."""
 
 OUT = Console(highlight=False, soft_wrap=True)
 ERR = Console(highlight=False, soft_wrap=True, stderr=True)
@@ -40,8 +42,16 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return command(chosen)
     except (SandboxError, MachineError, ArtifactError) as error:
-        ERR.print(f"[bold red]error:[/] {escape(str(error))}")
-        return 1
+        return _fail(str(error))
+    except OSError as error:
+        return _fail(f"{error}. Check --dir, its permissions and the space on its disk.")
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _fail(message: str) -> int:
+    ERR.print(f"[bold red]error:[/] {escape(message)}")
+    return 1
 
 
 def _serve(chosen: argparse.Namespace) -> int:

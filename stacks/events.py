@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from pulumi.automation.events import EngineEvent, OpType, StepEventMetadata
 
 Phase = Literal["creating_vps", "configuring_dns", "installing", ""]
 
+STACK_TYPE = "pulumi:pulumi:Stack"
 SERVER_TYPE = "hcloud:index/server:Server"
 RECORD_TYPE = "cloudflare:index/dnsRecord:DnsRecord"
 CERTIFICATE_TYPE = "cloudflare:index/originCaCertificate:OriginCaCertificate"
@@ -60,15 +61,21 @@ class Change:
 
 @dataclass
 class Recorder:
-    """Listens to one operation's events. Give `on_event` to the Automation API."""
+    """Listens to one operation's events. Give `on_event` to the Automation API.
+
+    `changes`: what the program asks for. `drift`: what a refresh found in the clouds: an update or
+    a delete that somebody else made. `counts`: the engine's own summary.
+    """
 
     on_progress: Callable[[Progress], None] = lambda _progress: None
     changes: list[Change] = field(default_factory=list)
+    drift: list[Change] = field(default_factory=list)
     outputs: dict[str, Any] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
     _started: dict[str, float] = field(default_factory=dict)
+    _refreshing: set[str] = field(default_factory=set)
 
     def on_event(self, event: EngineEvent) -> None:
         """Take one event in; called by the SDK's thread, in order."""
@@ -85,6 +92,8 @@ class Recorder:
             self.counts = {str(getattr(k, "value", k)): v for k, v in changes.items()}
 
     def _step_begins(self, step: StepEventMetadata) -> None:
+        if step.op == OpType.REFRESH:
+            self._refreshing.add(step.urn)
         if step.op in QUIET:
             return
         self.changes.append(to_change(step))
@@ -92,12 +101,20 @@ class Recorder:
         self._tell(step, "started")
 
     def _step_ends(self, step: StepEventMetadata) -> None:
-        if step.type == "pulumi:pulumi:Stack" and step.new and step.new.outputs:
+        if step.type == STACK_TYPE and step.new and step.new.outputs:
             self.outputs = dict(step.new.outputs)
-        if step.op == OpType.REFRESH and step.diffs:
-            self.changes.append(to_change(step))
-        if step.op not in QUIET:
+        if step.urn in self._refreshing:
+            self._refreshing.remove(step.urn)
+            self._refreshed(step)
+        elif step.op not in QUIET:
             self._tell(step, "done")
+
+    def _refreshed(self, step: StepEventMetadata) -> None:
+        found = to_change(step)
+        if step.new is None:
+            self.drift.append(replace(found, op="delete"))
+        elif found.properties:
+            self.drift.append(replace(found, op="update"))
 
     def _step_fails(self, step: StepEventMetadata) -> None:
         self.failed.append(name_of(step.urn))
@@ -131,8 +148,9 @@ def to_change(step: StepEventMetadata) -> Change:
     old: Mapping[str, Any] = (step.old.inputs if step.old else None) or {}
     new: Mapping[str, Any] = (step.new.inputs if step.new else None) or {}
     if step.op in (OpType.REFRESH, OpType.UPDATE) and step.old and step.new:
-        old = {**(step.old.outputs or {}), **old}
-        new = {**(step.new.outputs or {}), **new}
+        # A refresh finds differences in outputs; inputs are what was asked for.
+        old = {**old, **(step.old.outputs or {})}
+        new = {**new, **(step.new.outputs or {})}
     properties = tuple(
         PropertyChange(
             path,

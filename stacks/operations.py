@@ -4,6 +4,7 @@ import json
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from stacks.clouds import Clouds
 from stacks.command import stop_session
 from stacks.engine import Engine
 from stacks.errors import Busy, Cancelled, NeedsApproval, NoCapacity, OperationFailed, StackError
-from stacks.events import SERVER_TYPE, Change, Progress, Recorder
+from stacks.events import SERVER_TYPE, STACK_TYPE, Change, Progress, Recorder
 from stacks.fetching import cache_dir
 from stacks.locks import Holder, StackLock, current_holder, hold_slot, hold_stack
 from stacks.project import EngineStack, ProjectStack
@@ -60,13 +61,16 @@ class _Operation:
     began: float = field(default_factory=time.monotonic)
     notes: list[str] = field(default_factory=list)
 
-    def result(self, recorder: Recorder, outputs: dict[str, Any] | None = None) -> Result:
+    def result(self, recorder: Recorder) -> Result:
+        operation = self.lock.holder.operation
+        looked = operation in ("drift", "refresh")
+        changes = recorder.drift if looked else recorder.changes
         return Result(
             self.stack.name,
-            self.lock.holder.operation,
-            tuple(c for c in recorder.changes if c.type != "pulumi:pulumi:Stack"),
-            recorder.counts,
-            recorder.outputs if outputs is None else outputs,
+            operation,
+            tuple(c for c in changes if c.type != STACK_TYPE),
+            dict(Counter(c.op for c in changes)) if looked else recorder.counts,
+            recorder.outputs,
             time.monotonic() - self.began,
             tuple(self.notes),
         )
@@ -146,7 +150,7 @@ class Stacks:
 
     def outputs(self, slug: str) -> dict[str, Any]:
         """The stack's outputs as last applied; {} before the first `up`."""
-        found = recovery.find_resource(self._stack(slug).deployment(), "pulumi:pulumi:Stack")
+        found = recovery.find_resource(self._stack(slug).deployment(), STACK_TYPE)
         return dict((found or {}).get("outputs") or {})
 
     def history(self, slug: str) -> list[dict[str, Any]]:
@@ -215,7 +219,7 @@ class Stacks:
                     f"run `python -m stacks destroy {slug}` again",
                 )
             operation.stack.write_plain({"serverId": ""})
-            return operation.result(recorder, outputs={})
+            return operation.result(recorder)
 
     def remove(self, slug: str) -> None:
         """Forget a destroyed stack: state, history, settings file."""

@@ -13,14 +13,14 @@ import aiohttp
 
 @dataclass(frozen=True)
 class Fault:
-    """`code` is what people look up, `status` what HTTP says; `broken` is where the line is cut."""
+    """`code` is what people look up, `status` what HTTP says, `broken` where it went wrong."""
 
     code: int
     status: int
     title: str
     cause: str
     remedy: str
-    broken: Literal["edge", "line", "origin"]
+    broken: Literal["edge", "origin"]
 
 
 class OriginFault(Exception):
@@ -85,7 +85,7 @@ TIMED_OUT = Fault(
     "The connection timed out",
     "The origin did not complete a TCP connection in time. A firewall may drop the packets.",
     "Check the server's load and its firewall.",
-    "line",
+    "origin",
 )
 UNREACHABLE = Fault(
     523,
@@ -93,7 +93,7 @@ UNREACHABLE = Fault(
     "The origin is unreachable",
     "There is no route to the record's address. (The sandbox never leaves loopback.)",
     "Check that the DNS record holds the server's current address.",
-    "line",
+    "origin",
 )
 NO_ANSWER = Fault(
     524,

@@ -10,8 +10,6 @@ from sandbox.edge.faults import Fault
 from sandbox.edge.headers import edge_headers
 
 PAGE = Template(Path(__file__).with_name("fault.html").read_text(encoding="utf-8"))
-STOPS = ("you", "edge", "origin")
-CUT = {"edge": "edge", "line": "origin", "origin": "origin"}
 
 
 def page(fault: Fault, *, name: str, ray: str) -> web.Response:
@@ -23,7 +21,8 @@ def page(fault: Fault, *, name: str, ray: str) -> web.Response:
         remedy=html.escape(fault.remedy),
         name=html.escape(name),
         ray=ray,
-        **{stop: "cut" if CUT[fault.broken] == stop else "ok" for stop in STOPS},
+        edge="cut" if fault.broken == "edge" else "ok",
+        origin="cut" if fault.broken == "origin" else "ok",
     )
     return web.Response(
         status=fault.status,

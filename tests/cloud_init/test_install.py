@@ -250,10 +250,10 @@ def test_what_the_customer_set_in_openclaw_stays(server: Server) -> None:
 
 def test_a_configuration_that_openclaw_refuses_does_not_reach_the_gateway(server: Server) -> None:
     server.machine.run(
-        f"cp -p {OPENCLAW_JSON} /root/ && echo '{{\"nonsense\": 1}}' >{OPENCLAW_JSON}"
+        f"cp -p {OPENCLAW_JSON} /var/tmp/ && echo '{{\"nonsense\": 1}}' >{OPENCLAW_JSON}"
     )
     done = server.step("50-configure.sh")
-    server.machine.run(f"cp -p /root/openclaw.json {OPENCLAW_JSON}")
+    server.machine.run(f"cp -p /var/tmp/openclaw.json {OPENCLAW_JSON}")
     assert done.status != 0
     assert 'OpenClaw refuses it: - <root>: Unrecognized key: "nonsense"' in done.err
 

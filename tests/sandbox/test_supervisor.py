@@ -155,6 +155,21 @@ def test_a_port_in_use_ends_in_one_clear_error(tmp_path: Path, option: str) -> N
     assert json.loads(command("status", "--dir", str(tmp_path), "--json").stdout) is None
 
 
+def test_a_directory_that_cannot_be_used_ends_in_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    said = command("serve", "--dir", str(tmp_path / "file"), "--machines", "api-only")
+    assert said.returncode == 1
+    assert said.stderr.startswith("error: ")
+    assert str(tmp_path / "file") in said.stderr
+    assert "Traceback" not in said.stderr
+
+
+def test_setup_has_nothing_to_do_where_servers_exist_in_the_api_only() -> None:
+    said = command("setup", "--machines", "api-only")
+    assert said.returncode == 0
+    assert "API only" in said.stdout
+
+
 @pytest.mark.parametrize("name", ["env", "stop"])
 def test_what_needs_a_running_sandbox_says_how_to_start_one(tmp_path: Path, name: str) -> None:
     said = command(name, "--dir", str(tmp_path))

@@ -20,10 +20,10 @@ Request = tuple[str, str, str, Any]
 
 
 class Clouds:
-    """The sandbox's clouds at a port."""
+    """The sandbox's clouds at a URL."""
 
-    def __init__(self, port: int, credentials: Credentials) -> None:
-        self.base = f"http://127.0.0.1:{port}"
+    def __init__(self, base: str, credentials: Credentials) -> None:
+        self.base = base
         self.credentials = credentials
         self._seen = 0
 

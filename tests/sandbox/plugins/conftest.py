@@ -6,21 +6,16 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from werkzeug.serving import make_server
 
-from sandbox.clouds import hetzner
-from sandbox.clouds.app import create_app
-from sandbox.clouds.store import Store
-from sandbox.clouds.world import Credentials, World
-from sandbox.machines.api_only import ApiOnlyMachines
+from sandbox.clouds import cloudflare, hetzner
 from sandbox.paths import cache_dir
 from sandbox.plugins.install import install
+from tests.sandbox.clouds.live import Live, close_world, open_world
 from tests.sandbox.plugins import ssh_server
 from tests.sandbox.plugins.bench import Bench, Clouds
 from tests.sandbox.plugins.ssh_server import SshServer
@@ -80,25 +75,11 @@ def other_clouds(tmp_path: Path) -> Iterator[Clouds]:
 
 
 def _clouds(directory: Path) -> Iterator[Clouds]:
-    machines = ApiOnlyMachines(directory / "machines")
-    store = Store(directory / "clouds.sqlite3")
-    world = World(
-        store=store,
-        machines=machines,
-        credentials=Credentials.load_or_make(directory / "credentials.json"),
-        directory=directory,
-    )
-    app = create_app(world)
-    server = make_server("127.0.0.1", 0, app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield Clouds(server.server_port, world.credentials)
-    server.shutdown()
-    server.server_close()
-    thread.join()
-    hetzner.close(app)
-    machines.close()
-    store.close()
+    world = open_world(directory)
+    live = Live(world, {"/v1": hetzner.blueprint, "/client/v4": cloudflare.blueprint})
+    yield Clouds(live.url, world.credentials)
+    live.close()
+    close_world(world)
 
 
 @pytest.fixture

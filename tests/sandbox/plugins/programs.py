@@ -115,9 +115,7 @@ class Erin:
             opts=records,
         )
 
-    def _server(
-        self, firewall: hcloud.Firewall, hetzner: pulumi.ResourceOptions
-    ) -> hcloud.Server:
+    def _server(self, firewall: hcloud.Firewall, hetzner: pulumi.ResourceOptions) -> hcloud.Server:
         labels = {"instance": "erin"} | ({"release": self.release} if self.release else {})
         server = hcloud.Server(
             "vps",

@@ -8,6 +8,7 @@ import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 READY_S = 10.0
 
@@ -21,7 +22,7 @@ class SshServer:
     host_key: str
     private_key: str
 
-    def connection(self, **more: object) -> dict[str, object]:
+    def connection(self, **more: Any) -> dict[str, Any]:
         """A `connection` of the command plugin, with the host key pinned."""
         return {
             "host": "127.0.0.1",

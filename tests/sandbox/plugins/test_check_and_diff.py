@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-import grpc
+import grpc  # type: ignore[import-untyped]
 import pytest
 from pulumi.runtime.proto import provider_pb2, provider_pb2_grpc
 

@@ -20,10 +20,14 @@ COMMAND = "command:remote:Command"
 COPY = "command:remote:CopyToRemote"
 
 
-def command(connection: dict[str, Any], **inputs: Any) -> Callable[[], None]:
+def command(
+    connection: dict[str, Any], secret_stdin: str | None = None, **inputs: Any
+) -> Callable[[], None]:
     """A program with one remote command, `step`."""
 
     def program() -> None:
+        if secret_stdin:
+            inputs["stdin"] = pulumi.Output.secret(secret_stdin)
         made = remote.Command("step", connection=remote.ConnectionArgs(**connection), **inputs)
         pulumi.export("stdout", made.stdout)
         pulumi.export("stderr", made.stderr)
@@ -35,7 +39,7 @@ def test_a_command_lives_through_create_update_replace_and_delete(
     bench: Bench, ssh: SshServer, tmp_path: Path
 ) -> None:
     stack, log = bench.stack("life"), tmp_path / "log"
-    inputs = {
+    inputs: dict[str, Any] = {
         "create": f"echo created $GREETING; cat; echo aside >&2; echo create >> {log}",
         "update": f"echo updated after $PULUMI_COMMAND_STDOUT; echo update >> {log}",
         "delete": f"echo delete >> {log}",
@@ -96,8 +100,8 @@ def test_a_failing_command_names_its_status_its_text_and_its_output(
     bench: Bench, ssh: SshServer
 ) -> None:
     text = 'echo out; echo "so sad" >&2; exit 3'
-    secret = pulumi.Output.secret("open sesame")
-    failed = bench.stack("fail").up(command(ssh.connection(), create=text, stdin=secret))
+    program = command(ssh.connection(), secret_stdin="open sesame", create=text)
+    failed = bench.stack("fail").up(program)
     assert 'Process exited with status 3: running "echo out; echo \\"so sad\\"' in failed.messages
     assert "so sad" in failed.messages
     assert "open sesame" not in failed.messages + failed.error
@@ -201,7 +205,7 @@ def test_texts_and_files_are_copied_to_a_path_or_into_a_directory(
     archive = pulumi.AssetArchive(
         {"a/text": pulumi.StringAsset("text"), "b": pulumi.FileAsset(str(tmp_path / "file"))}
     )
-    sources = {
+    sources: dict[str, pulumi.Asset | pulumi.Archive] = {
         "new/text": pulumi.StringAsset("a text"),
         "existing": pulumi.FileAsset(str(tmp_path / "file")),
         "archive": archive,
