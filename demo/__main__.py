@@ -27,16 +27,15 @@ NOT_ALL_SHOWN = 3
 
 def main() -> int:
     """Run the demonstration; its exit code."""
-    argparse.ArgumentParser(
-        prog="make demo",
-        description="Take one customer's server through its life: made by the real Pulumi engine "
-        "in a sandbox of the clouds on this machine, checked, damaged, repaired, destroyed.",
-    ).parse_args()
+    chosen = _parser().parse_args()
     signal.signal(signal.SIGTERM, _interrupt)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
     steps = Steps(console)
     try:
-        return _show(console, steps, STATE / "demo")
+        code = _show(console, steps, STATE / "demo", chosen.pictures)
+        if chosen.pictures:
+            steps.save_table(chosen.pictures / "demo.svg")
+        return code
     except (Unfulfilled, StackError, SandboxError) as error:
         steps.print_table()
         console.print(f"\n[bold red]not so:[/] {error}", soft_wrap=True)
@@ -49,7 +48,22 @@ def main() -> int:
         return 130
 
 
-def _show(console: Console, steps: Steps, directory: Path) -> int:
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m demo",
+        description="Take one customer's server through its life: made by the real Pulumi engine "
+        "in a sandbox of the clouds on this machine, checked, damaged, repaired, destroyed.",
+    )
+    parser.add_argument(
+        "--pictures",
+        type=Path,
+        metavar="FOLDER",
+        help="save the closing table and the instance's landing page there (needs chromium)",
+    )
+    return parser
+
+
+def _show(console: Console, steps: Steps, directory: Path, pictures: Path | None) -> int:
     _fresh(directory)
     with steps.step("start the sandbox: clouds, machines, edge") as remark:
         sandbox = Sandbox.start(directory / "sandbox")
@@ -66,7 +80,7 @@ def _show(console: Console, steps: Steps, directory: Path) -> int:
                 "pulumi_config_passphrase": secrets.token_urlsafe(24),
             }
         )
-        Life(console, steps, sandbox, settings, real).run()
+        Life(console, steps, sandbox, settings, real, pictures).run()
         reasons = sandbox.running.reasons
     steps.print_table()
     if real:

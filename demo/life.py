@@ -2,11 +2,13 @@
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 
 import cloudflare
 import hcloud
 from rich.console import Console
 
+from demo.pictures import photograph
 from demo.steps import Steps, expect
 from sandbox.supervisor import Sandbox
 from stacks import outside, render
@@ -21,13 +23,15 @@ QUESTION = "Are you there, assistant?"
 
 @dataclass
 class Life:
-    """What the steps share. `real`: servers are real machines, so the install is shown too."""
+    """What the steps share. `real`: servers are real machines, so the install is shown too.
+    `pictures`: a folder for screenshots of the instance, or None."""
 
     console: Console
     steps: Steps
     sandbox: Sandbox
     settings: Settings
     real: bool
+    pictures: Path | None = None
 
     def run(self) -> None:
         """Every step in turn; raises at the first that does not hold."""
@@ -65,6 +69,9 @@ class Life:
             for check in outside.check_instance(url, SLUG, token):
                 self.console.print(f"  ok  {check.what}", highlight=False)
             remark(f"{url}/")
+        if self.pictures:
+            with self.steps.step("screenshots of the landing page"):
+                photograph(f"{url}/", self.pictures)
         with self.steps.step("one chat turn with the assistant") as remark:
             answer = outside.chat(url, token, QUESTION)
             expect(QUESTION in answer, f"the answer came from the model, not {answer!r}")

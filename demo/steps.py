@@ -1,9 +1,11 @@
 """Steps of a demonstration: each timed, each says what held, the first that doesn't ends it."""
 
+import io
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -57,6 +59,16 @@ class Steps:
 
     def print_table(self) -> None:
         """Every step, its time and what it showed."""
+        self.console.print()
+        self.console.print(self._table())
+
+    def save_table(self, file: Path) -> None:
+        """The table as a picture (SVG)."""
+        recording = Console(record=True, width=132, file=io.StringIO(), highlight=False)
+        recording.print(self._table())
+        recording.save_svg(str(file), title="make demo")
+
+    def _table(self) -> Table:
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
         table.add_column("")
         table.add_column("step")
@@ -67,5 +79,4 @@ class Steps:
             table.add_row(mark, step.title, f"{step.seconds:.1f}", step.remark)
         total = sum(step.seconds for step in self.steps)
         table.add_row("", "in all", f"{total:.1f}", "")
-        self.console.print()
-        self.console.print(table)
+        return table

@@ -112,7 +112,7 @@ class Install(pulumi.ComponentResource):
         )
 
     def _step(self, step: Step, after: list[pulumi.Resource]) -> command.remote.Command:
-        run = f"timeout -k 5 {step.limit_s} {SCRIPTS}/{step.script}"
+        run = f"timeout -k 5 {step.limit_s} bash {SCRIPTS}/{step.script}"
         return command.remote.Command(
             step.name,
             connection=self._connection,

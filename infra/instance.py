@@ -29,7 +29,7 @@ class Instance(pulumi.ComponentResource):
         self.certificate = self._certificate()
         self.record = self._record()
         if config.install_archive:
-            Install(name, config, self.server, self.certificate, parent=self)
+            Install("install", config, self.server, self.certificate, parent=self)
         self.register_outputs({"ipv4": self.server.ipv4_address})
 
     def _hetzner_provider(self) -> hcloud.Provider:

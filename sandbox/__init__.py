@@ -1,1 +1,1 @@
-"""The outside world in a box: stand-ins for the companies Clawdet buys from, nothing of Clawdet itself."""
+"""The outside world in a box: stand-ins for the companies Clawdet buys from."""

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import cloudflare
 import hcloud
+from cloudflare.types.dns import RecordResponse
 from hcloud.servers import BoundServer
 
-from stacks.errors import NoCapacity, OperationFailed, Refused, StackError
+from stacks.errors import NoCapacity, OperationFailed, Refused, UsageError
 from stacks.settings import Settings
 
 POWER_ON_S = 60
@@ -40,7 +41,7 @@ class Clouds:
         with hetzner_errors():
             found = self._hetzner.server_types.get_by_name(server_type)
         if found is None:
-            raise StackError(
+            raise UsageError(
                 f"Hetzner has no server type {server_type!r}",
                 "set CLAWDET_SERVER_TYPE to one it sells, e.g. cpx22",
             )
@@ -61,25 +62,46 @@ class Clouds:
             )
         return [Leftover("server", str(s.id), s.name or "") for s in servers]
 
-    def power_on(self, server_id: str) -> None:
-        """Switch a server on and wait until the cloud says so."""
+    def power_on(self, server_id: str) -> bool:
+        """Switch a server on and wait until the cloud says so; False if it is on already."""
         with hetzner_errors():
             server: BoundServer = self._hetzner.servers.get_by_id(int(server_id))
-            if server.status != "running":
-                server.power_on().wait_until_finished(max_retries=POWER_ON_S)
+            if server.status == "running":
+                return False
+            server.power_on().wait_until_finished(max_retries=POWER_ON_S)
+            return True
 
     def records(self, slug: str) -> list[Leftover]:
         """DNS records of the instance's name that carry our comment."""
+        return [
+            Leftover("record", record.id, record.name or "")
+            for record in self._records(slug)
+            if (record.comment or "") == f"clawdet instance {slug}"
+        ]
+
+    def check_name_is_free(self, slug: str) -> None:
+        """OperationFailed if the instance's name has an address record that is not ours.
+
+        Cloudflare would let ours stand beside it, and send every other visitor to a stranger.
+        """
+        for record in self._records(slug):
+            addresses = record.type in ("A", "AAAA", "CNAME")
+            if addresses and (record.comment or "") != f"clawdet instance {slug}":
+                raise OperationFailed(
+                    f"{record.name} has a DNS record that is not ours: "
+                    f"{record.type} {record.content}",
+                    "delete it in Cloudflare's dashboard, or choose another name for the stack",
+                    step="record",
+                )
+
+    def _records(self, slug: str) -> list[RecordResponse]:
         name = f"{slug}.{self._settings.clawdet_domain}"
         with cloudflare_errors():
-            records = self._cloudflare().dns.records.list(
-                zone_id=self._settings.cloudflare_zone_id, name={"exact": name}
+            return list(
+                self._cloudflare().dns.records.list(
+                    zone_id=self._settings.cloudflare_zone_id, name={"exact": name}
+                )
             )
-            return [
-                Leftover("record", str(r.id), name)
-                for r in records
-                if (r.comment or "") == f"clawdet instance {slug}"
-            ]
 
     def certificates(self, slug: str) -> list[Leftover]:
         """Origin certificates that are valid for the instance's name and not revoked."""
@@ -121,10 +143,14 @@ def hetzner_errors() -> Iterator[None]:
             raise Refused(
                 f"Hetzner refused the token: {error.message}", "check HETZNER_API_TOKEN"
             ) from error
-        raise OperationFailed(f"Hetzner: {error.message} ({error.code})") from error
-    except (OSError, hcloud.HCloudException) as error:
         raise OperationFailed(
-            f"Hetzner can't be reached: {error}", "check HETZNER_ENDPOINT and the network"
+            f"Hetzner: {error.message} ({error.code})", "try again later"
+        ) from error
+    except hcloud.HCloudException as error:  # an action that failed or took too long
+        raise OperationFailed(f"Hetzner: {error}", "look at it in Hetzner's console") from error
+    except OSError as error:
+        raise OperationFailed(
+            f"Hetzner can't be reached: {_cause(error)}", "check HETZNER_ENDPOINT and the network"
         ) from error
 
 
@@ -135,9 +161,29 @@ def cloudflare_errors() -> Iterator[None]:
         yield
     except (cloudflare.AuthenticationError, cloudflare.PermissionDeniedError) as error:
         raise Refused(
-            f"Cloudflare refused the token: {error}", "check CLOUDFLARE_API_TOKEN"
+            f"Cloudflare refused the token: {_said(error)}", "check CLOUDFLARE_API_TOKEN"
+        ) from error
+    except cloudflare.APIStatusError as error:
+        raise OperationFailed(
+            f"Cloudflare: {_said(error)}",
+            "check CLOUDFLARE_API_TOKEN and CLOUDFLARE_ZONE_ID; if they are right, try again later",
         ) from error
     except cloudflare.APIError as error:
         raise OperationFailed(
-            f"Cloudflare: {error}", "check CLOUDFLARE_BASE_URL and the network"
+            f"Cloudflare can't be reached: {_cause(error)}",
+            "check CLOUDFLARE_BASE_URL and the network",
         ) from error
+
+
+def _said(error: cloudflare.APIStatusError) -> str:
+    """What Cloudflare says in its error body, e.g. "Authentication error (10000)"."""
+    body = error.body if isinstance(error.body, dict) else {}
+    told = [f"{e.get('message')} ({e.get('code')})" for e in body.get("errors") or []]
+    return "; ".join(told) or f"HTTP {error.status_code}"
+
+
+def _cause(error: BaseException) -> str:
+    """The innermost reason, e.g. "Connection refused": clients wrap it many times."""
+    while inner := error.__cause__ or error.__context__:
+        error = inner
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__

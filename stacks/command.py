@@ -1,4 +1,4 @@
-"""Runs the Pulumi CLI so that it can be cancelled and never outlives us."""
+"""Runs the Pulumi CLI so that it can be cancelled, never outlives us, and no dead lock stops it."""
 
 import contextlib
 import os
@@ -12,8 +12,11 @@ from pathlib import Path
 
 import psutil
 from pulumi.automation import CommandResult, PulumiCommand
-from pulumi.automation.errors import create_command_error
+from pulumi.automation import errors as sdk
 from semver import VersionInfo
+
+from stacks import backend_lock
+from stacks.errors import Busy
 
 Sink = Callable[[str], object]
 
@@ -25,25 +28,25 @@ WITHHELD = ("HETZNER_API_TOKEN", "CLOUDFLARE_API_TOKEN", "ANTHROPIC_API_KEY", "S
 SECOND_INTERRUPT_S = 10.0
 KILL_S = 10.0
 
+LIFTED = "lifted the lock of an engine whose process is dead"
+
 
 class EngineCommand(PulumiCommand):
-    """One operation's CLI: in a session of its own, interruptible, dying with its parent.
+    """One operation's CLI on one stack: in a session of its own, dying with its parent.
 
-    The SDK starts the CLI through `run`; `on_start` is told the process id each time.
+    The SDK starts the CLI through `run`. Each time `before_start` is asked first (it raises to
+    keep it from starting), `on_start` is told the process id, and `on_note` what was done about
+    a dead engine's lock.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        version: VersionInfo,
-        on_start: Callable[[int], None] = lambda _pid: None,
-    ) -> None:
+    def __init__(self, path: Path, version: VersionInfo, stack: str) -> None:
         # Not super().__init__: it runs `pulumi version` each time, which set-up has done.
         self.command = str(path)
         self.version = version
-        self.cancelled = threading.Event()
-        self.on_start = on_start
-        self._process: subprocess.Popen[str] | None = None
+        self.before_start: Callable[[], None] = lambda: None
+        self.on_start: Callable[[int], None] = lambda _pid: None
+        self.on_note: Callable[[str], None] = lambda _text: None
+        self._stack = stack
 
     def run(
         self,
@@ -54,30 +57,46 @@ class EngineCommand(PulumiCommand):
         on_error: Sink | None = None,
         stdin: str | None = None,
     ) -> CommandResult:
-        """Run `pulumi ARGS`; raises the SDK's CommandError (its kinds included) on a failure."""
-        process = self._start(args, cwd, additional_env, stdin is not None)
-        self._process = process
+        """Run `pulumi ARGS`; raises the SDK's CommandError (its kinds included) on a failure.
+
+        A lock in the backend is lifted, once, if all who hold one are proved dead; else Busy.
+        """
+        for last in (False, True):
+            try:
+                return self._run(args, cwd, additional_env, on_output, on_error, stdin)
+            except sdk.ConcurrentUpdateError as error:
+                found = backend_lock.owners(error)
+                if last or not found or not all(owner.dead() for owner in found):
+                    who = ", ".join(map(str, found)) or "somebody"
+                    raise Busy(
+                        f"{self._stack} is locked by another engine: {who}",
+                        "wait for it, or end that process and try again",
+                    ) from error
+            self._run(["cancel", "--yes", "--stack", self._stack], cwd, additional_env)
+            self.on_note(LIFTED)
+        raise AssertionError("unreachable: the last try returns or raises")
+
+    def _run(
+        self,
+        args: list[str],
+        cwd: str,
+        extra: Mapping[str, str],
+        on_output: Sink | None = None,
+        on_error: Sink | None = None,
+        stdin: str | None = None,
+    ) -> CommandResult:
+        self.before_start()
+        process = self._start(args, cwd, extra, stdin is not None)
         self.on_start(process.pid)
-        if self.cancelled.is_set():  # asked for while the process was starting
-            self.interrupt()
         try:
             out, err = _collect(process, on_output, on_error, stdin)
         except KeyboardInterrupt:
-            stop_session(process.pid)
+            _stop_or_kill(process.pid)
             raise
-        finally:
-            self._process = None
         result = CommandResult(stdout=out, stderr=err, code=process.returncode)
         if process.returncode != 0:
-            raise create_command_error(result)
+            raise sdk.create_command_error(result)
         return result
-
-    def interrupt(self) -> None:
-        """Ask the running CLI to stop; insist, then kill its whole session. Returns at once."""
-        self.cancelled.set()
-        process = self._process
-        if process is not None:
-            threading.Thread(target=stop_session, args=(process.pid,), daemon=True).start()
 
     def _start(
         self, args: list[str], cwd: str, extra: Mapping[str, str], with_stdin: bool
@@ -113,23 +132,34 @@ def session_members(session: int) -> list[psutil.Process]:
 def stop_session(session: int) -> None:
     """Interrupt the CLI that leads the session, insist, then kill; blocks until it is gone."""
     for patience in (SECOND_INTERRUPT_S, KILL_S):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(session, signal.SIGINT)
+        for process in session_members(session):
+            if process.pid == session:
+                _send(process, signal.SIGINT)
         deadline = time.monotonic() + patience
         while time.monotonic() < deadline:
             if not session_members(session):
                 return
             time.sleep(0.1)
-    end_session(session)
+    kill_all(session_members(session))
 
 
-def end_session(session: int) -> None:
-    """Kill what is left of a session."""
-    members = session_members(session)
-    for process in members:
-        with contextlib.suppress(psutil.Error):
-            process.kill()
-    psutil.wait_procs(members, timeout=5)
+def kill_all(processes: list[psutil.Process]) -> None:
+    """Kill processes and wait for their end."""
+    for process in processes:
+        _send(process, signal.SIGKILL)
+    psutil.wait_procs(processes, timeout=5)
+
+
+def _send(process: psutil.Process, number: signal.Signals) -> None:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process.send_signal(number)
+
+
+def _stop_or_kill(session: int) -> None:
+    try:
+        stop_session(session)
+    except KeyboardInterrupt:  # a second Ctrl-C: no more patience
+        kill_all(session_members(session))
 
 
 def _dying_with_parent() -> list[str]:
@@ -157,8 +187,11 @@ def _collect(
         reader.start()
     with process:
         if stdin is not None and process.stdin is not None:
-            process.stdin.write(stdin)
-            process.stdin.close()
+            # A CLI that ends before it has read everything says why in its error.
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.write(stdin)
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.close()
         for reader in readers:
             reader.join()
     return "\n".join(chunks["out"]), "\n".join(chunks["err"])

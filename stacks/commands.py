@@ -1,6 +1,7 @@
 """The operators' commands; each parses, calls one operation, and prints."""
 
 import argparse
+import contextlib
 import json
 import os
 import secrets
@@ -105,7 +106,13 @@ def _stacks(args: argparse.Namespace) -> Stacks:
 def _listener(args: argparse.Namespace) -> Callable[[Progress], None]:
     # Progress goes to stderr when stdout is for a machine.
     console = Console(stderr=True, highlight=False) if args.json else terminal.console()
-    return lambda progress: render.print_progress(console, progress)
+
+    def listen(progress: Progress) -> None:
+        # Whoever read us left (head, less): the operation goes on, and its end says so.
+        with contextlib.suppress(BrokenPipeError):
+            render.print_progress(console, progress)
+
+    return listen
 
 
 def _show(args: argparse.Namespace, result: Result) -> int:
@@ -254,7 +261,7 @@ def _env(_args: argparse.Namespace) -> int:
     found = engine.find(cache_dir())
     if found is None:
         raise StackError("there is no Pulumi engine on this machine", "run `make setup`")
-    folders = [str(found.path.parent), str(settings.pulumi_home.resolve() / "bin")]
+    folders = [str(settings.pulumi_home.resolve() / "bin"), str(found.path.parent)]
     path = [*folders, *(p for p in os.environ["PATH"].split(os.pathsep) if p not in folders)]
     values = {
         "PATH": os.pathsep.join(path),

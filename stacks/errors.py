@@ -23,6 +23,10 @@ class UnknownStack(StackError):
     exit_code = 2
 
 
+class AlreadyThere(UsageError):
+    """A stack of that name exists already."""
+
+
 class Busy(StackError):
     """Another operation holds the stack, or every slot of this machine is taken."""
 

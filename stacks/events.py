@@ -1,5 +1,6 @@
 """Engine events, made into progress, a readable diff and a result."""
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -121,7 +122,7 @@ class Recorder:
         self._tell(step, "failed")
 
     def _diagnostic(self, event: Any) -> None:
-        text = (event.message or "").strip()
+        text = without_values((event.message or "").strip())
         if not text:
             return
         if event.severity == "error":
@@ -161,6 +162,14 @@ def to_change(step: StepEventMetadata) -> Change:
         for path, diff in sorted((step.detailed_diff or {}).items())
     )
     return Change(step.urn, step.type, name_of(step.urn), _op(step), properties)
+
+
+def without_values(text: str) -> str:
+    """The engine's words on a secret that its provider rejects, without the secret itself.
+
+    It hides secrets as "[secret]" everywhere else.
+    """
+    return re.sub(r" value \{&\{.*?\}\} has a problem", " has a problem", text, flags=re.DOTALL)
 
 
 def lookup(values: Any, path: str) -> Any:

@@ -2,9 +2,10 @@
 
 import fcntl
 import os
+import secrets
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +17,18 @@ from pydantic import BaseModel, ValidationError
 from stacks.errors import Busy
 
 POLL_S = 0.1
+RECORD_LENGTH = 512
+PROBE_S = 0.5  # looking at who holds a lock takes it for an instant; that must refuse nobody
 
 
 class Holder(BaseModel):
-    """Who runs an operation on a stack. Times are seconds since the epoch."""
+    """Who runs an operation on a stack; `id` is the operation's own. Times: since the epoch.
 
+    `engine_pid` and `engine_since` name the engine that it started last, or, before it has
+    started one, the one that its dead predecessor may have left.
+    """
+
+    id: str
     pid: int
     host: str
     operation: str
@@ -34,18 +42,21 @@ class Holder(BaseModel):
 
     def engine_alive(self) -> bool:
         """Whether the very engine process recorded still runs, not one with its number."""
-        try:
-            started = psutil.Process(self.engine_pid).create_time() if self.engine_pid else 0.0
-        except psutil.Error:
+        if not self.engine_pid or self.host != socket.gethostname():
             return False
-        return self.engine_pid > 0 and abs(started - self.engine_since) < 1.0
+        try:
+            process = psutil.Process(self.engine_pid)
+            same = abs(process.create_time() - self.engine_since) < 1.0
+            return same and process.status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return False
 
 
 @dataclass
 class StackLock:
     """The lock of one stack, held. `previous`: a holder that died or failed, if there was one."""
 
-    path: Path
+    stack: str
     file: TextIO
     holder: Holder
     previous: Holder | None
@@ -60,11 +71,11 @@ class StackLock:
         self.write(self.holder.model_dump_json())
 
     def write(self, text: str) -> None:
-        """Replace the file's content in place: the lock belongs to this very inode."""
-        self.file.seek(0)
-        self.file.truncate()
-        self.file.write(text)
-        self.file.flush()
+        """Replace the file's content in place: the lock belongs to this very inode.
+
+        In one write of one length, so that nobody reads half of it.
+        """
+        os.pwrite(self.file.fileno(), text.ljust(RECORD_LENGTH).encode(), 0)
 
 
 @contextmanager
@@ -78,13 +89,15 @@ def hold_stack(
     """
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / f"{stack}.lock"
-    with path.open("a+") as file:
-        if not _acquire(file, wait_s):
+    path.touch()
+    with path.open("r+") as file:
+        if not _acquire(file, max(wait_s, PROBE_S)):
             raise Busy(
                 f"{stack} is busy: {_read(file) or 'another operation'}",
                 f"wait for it, or `python -m stacks cancel {stack}`",
             )
-        lock = StackLock(path, file, _holder(operation), _read(file))
+        previous = _read(file)
+        lock = StackLock(stack, file, _holder(operation, previous), previous)
         lock.write(lock.holder.model_dump_json())
         yield lock
         # Not in a finally: an exception that isn't the operation's own end leaves the record.
@@ -96,13 +109,22 @@ def current_holder(directory: Path, stack: str) -> Holder | None:
     path = directory / f"{stack}.lock"
     if not path.exists():
         return None
-    with path.open("a+") as file:
-        return None if _acquire(file, 0.0) else _read(file)
+    with path.open("r+") as file:
+        while not _acquire(file, 0.0):
+            if holder := _read(file):
+                return holder
+            time.sleep(PROBE_S / 100)  # it is held, but its holder has not written yet
+    return None
 
 
 @contextmanager
-def hold_slot(directory: Path, slots: int, wait_s: float) -> Iterator[None]:
-    """Hold one of this machine's `slots` for operations; Busy if none is free within `wait_s`."""
+def hold_slot(
+    directory: Path, slots: int, wait_s: float, while_waiting: Callable[[], None] = lambda: None
+) -> Iterator[None]:
+    """Hold one of this machine's `slots` for operations; Busy if none is free within `wait_s`.
+
+    `while_waiting` is called again and again until there is one; it may raise to give up.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + wait_s
     while True:
@@ -111,6 +133,7 @@ def hold_slot(directory: Path, slots: int, wait_s: float) -> Iterator[None]:
                 if _acquire(file, 0.0):
                     yield
                     return
+        while_waiting()
         if time.monotonic() >= deadline:
             raise Busy(
                 f"all {slots} operation slots of this machine are taken",
@@ -139,7 +162,12 @@ def _read(file: TextIO) -> Holder | None:
         return None
 
 
-def _holder(operation: str) -> Holder:
-    return Holder(
-        pid=os.getpid(), host=socket.gethostname(), operation=operation, since=time.time()
+def _holder(operation: str, previous: Holder | None) -> Holder:
+    host = socket.gethostname()
+    holder = Holder(
+        id=secrets.token_hex(8), pid=os.getpid(), host=host, operation=operation, since=time.time()
     )
+    if previous and previous.host == host:
+        # Should we die before we have ended its engine, our own successor must know of it.
+        holder.engine_pid, holder.engine_since = previous.engine_pid, previous.engine_since
+    return holder

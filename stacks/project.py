@@ -1,12 +1,13 @@
 """One stack of the project as the Automation API sees it: workspace, settings file, state."""
 
 import json
-import threading
+import os
+import shutil
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlparse
+from urllib.parse import unquote, urlparse
 
 import yaml
 from pulumi.automation import CommandResult, LocalWorkspace, Stack
@@ -14,43 +15,16 @@ from pulumi.automation import errors as sdk
 from pulumi.automation._stack import UpdateSummary
 from semver import VersionInfo
 
+from stacks import failures
 from stacks.command import EngineCommand
 from stacks.engine import Engine
-from stacks.errors import UnknownStack, UsageError
+from stacks.errors import AlreadyThere, OperationFailed, UsageError
+from stacks.program import start_loading
 from stacks.settings import CHECKOUT, Settings
 from stacks.spec import Secrets, StackConfig
 
 PROJECT = "clawdet"
 SECRETS_KEY = f"{PROJECT}:secrets"
-
-_warm = threading.Lock()
-
-
-def load_program() -> Callable[[], None]:
-    """The program, with every SDK module that it uses imported.
-
-    The SDK packages import lazily, and first uses from several threads at once break each other.
-    """
-    with _warm:
-        import pulumi_cloudflare
-        import pulumi_command
-        import pulumi_hcloud
-
-        from infra.program import program
-
-        for touched in (
-            pulumi_cloudflare.DnsRecord,
-            pulumi_cloudflare.OriginCaCertificate,
-            pulumi_cloudflare.Provider,
-            pulumi_hcloud.Server,
-            pulumi_hcloud.Provider,
-            pulumi_command.local.Command,
-            pulumi_command.remote.Command,
-            pulumi_command.remote.CopyToRemote,
-            pulumi_command.remote.ConnectionArgs,
-        ):
-            assert touched
-        return program
 
 
 def make_project(directory: Path) -> None:
@@ -93,14 +67,23 @@ class ProjectStack:
     ) -> None:
         self.name = name
         self._settings = settings
-        self.command = EngineCommand(engine.path, VersionInfo.parse(engine.version))
+        self.command = EngineCommand(engine.path, VersionInfo.parse(engine.version), name)
         self._environment = {
             "PULUMI_CONFIG_PASSPHRASE": settings.passphrase(),
             "PULUMI_BACKEND_URL": settings.backend_url,
             "PULUMI_SKIP_UPDATE_CHECK": "true",
+            # Adoption (`pulumi import`) asks for the language host, which may be there.
+            "PATH": os.pathsep.join(
+                [str(settings.pulumi_home.resolve() / "bin"), os.environ.get("PATH", os.defpath)]
+            ),
         }
         if debug_providers:
             self._environment["PULUMI_DEBUG_PROVIDERS"] = debug_providers
+
+    @property
+    def home(self) -> Path:
+        """The PULUMI_HOME of this stack's engines."""
+        return self._settings.state_dir / "homes" / self.name
 
     @property
     def settings_file(self) -> Path:
@@ -109,38 +92,35 @@ class ProjectStack:
 
     def automation(self) -> EngineStack:
         """The stack for the Automation API, running the project's program inline."""
-        return EngineStack(self.name, self._workspace(load_program()))
+        return EngineStack(self.name, self._workspace(start_loading()))
 
     def run(self, *arguments: str, stdin: str | None = None) -> CommandResult:
-        """Run a plain CLI command on this stack."""
+        """Run a plain CLI command on this stack. Raises StackError."""
         workspace = self._workspace(None)
         environment = {"PULUMI_HOME": str(workspace.pulumi_home), **workspace.env_vars}
         try:
             return self.command.run(
                 [*arguments, "--stack", self.name], workspace.work_dir, environment, stdin=stdin
             )
-        except sdk.StackNotFoundError as error:
-            raise UnknownStack(
-                f"no stack {self.name!r}", f"create it: python -m stacks init {self.name}"
-            ) from error
+        except sdk.CommandError as error:
+            raise failures.translate(error, self.name) from error
 
     def create(self) -> None:
-        """Make the stack in the backend."""
+        """Make the stack in the backend; one that an earlier try left empty will do."""
         self.settings_file.parent.mkdir(parents=True, exist_ok=True)
-        backend = urlparse(self._settings.backend_url)
-        if backend.scheme == "file":
-            Path(backend.path).mkdir(parents=True, exist_ok=True)
+        if self._files:
+            self._files.mkdir(parents=True, exist_ok=True)
         try:
             self.run("stack", "init", "--no-select")
-        except sdk.StackAlreadyExistsError as error:
-            raise UsageError(
-                f"stack {self.name!r} exists", f"python -m stacks configure {self.name}"
-            ) from error
+        except AlreadyThere:
+            if self.plain_value("secrets") or self.deployment().get("resources"):
+                raise
 
     def remove(self) -> None:
-        """Forget the stack: state, history and settings file. It must hold no resources."""
+        """Forget the stack: state, history, settings file, logs. It must hold no resources."""
         self.run("stack", "rm", "--yes")
         self.settings_file.unlink(missing_ok=True)
+        shutil.rmtree(self.home)
 
     def read_config(self) -> StackConfig:
         """The stack's configuration, secrets in the clear."""
@@ -176,23 +156,32 @@ class ProjectStack:
 
         Read from the file where the backend is one: asking the CLI costs 0.3 s.
         """
-        backend = urlparse(self._settings.backend_url)
-        if backend.scheme == "file":
-            path = Path(backend.path, ".pulumi", "stacks", PROJECT, f"{self.name}.json")
-            if not path.exists():
-                raise UnknownStack(
-                    f"no stack {self.name!r}", f"create it: python -m stacks init {self.name}"
-                )
-            return dict(json.loads(path.read_text())["checkpoint"].get("latest") or {})
-        return dict(self.export()["deployment"])
+        if self._files is None:
+            return dict(self.export()["deployment"])
+        path = Path(self._files, ".pulumi", "stacks", PROJECT, f"{self.name}.json")
+        if not path.exists():
+            raise failures.unknown(self.name)
+        return dict(json.loads(path.read_text())["checkpoint"].get("latest") or {})
 
     def export(self) -> dict[str, Any]:
         """`pulumi stack export`: a versioned document, secrets still encrypted."""
         return dict(json.loads(self.run("stack", "export").stdout))
 
     def import_(self, document: dict[str, Any]) -> None:
-        """`pulumi stack import`."""
-        self.run("stack", "import", stdin=json.dumps(document))
+        """`pulumi stack import`. Raises UsageError if it is no state of this stack."""
+        try:
+            self.run("stack", "import", stdin=json.dumps(document))
+        except OperationFailed as error:
+            raise UsageError(
+                f"that is no state of {self.name}: {error}", "give what export printed for it"
+            ) from error
+
+    @property
+    def _files(self) -> Path | None:
+        """The state backend's folder, None if it is another kind of backend."""
+        backend = urlparse(self._settings.backend_url)
+        plain = backend.scheme == "file" and not backend.netloc
+        return Path(unquote(backend.path)) if plain else None
 
     def _settings_document(self) -> dict[str, Any]:
         if not self.settings_file.exists():
@@ -200,15 +189,14 @@ class ProjectStack:
         return dict(yaml.safe_load(self.settings_file.read_text()) or {})
 
     def _workspace(self, program: Callable[[], None] | None) -> LocalWorkspace:
-        home = self._settings.state_dir / "homes" / self.name
-        home.mkdir(parents=True, exist_ok=True)
-        plugins = home / "plugins"
+        self.home.mkdir(parents=True, exist_ok=True)
+        plugins = self.home / "plugins"
         if not plugins.is_symlink():
             (self._settings.pulumi_home / "plugins").mkdir(parents=True, exist_ok=True)
             plugins.symlink_to((self._settings.pulumi_home / "plugins").resolve())
         return LocalWorkspace(
             work_dir=str(self._settings.clawdet_project),
-            pulumi_home=str(home),
+            pulumi_home=str(self.home),
             program=program,
             env_vars=self._environment,
             pulumi_command=self.command,

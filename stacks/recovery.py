@@ -5,11 +5,7 @@ imported; only what the clouds don't have is forgotten.
 """
 
 import json
-import tempfile
-from pathlib import Path
 from typing import Any
-
-from pulumi.automation import errors as sdk
 
 from stacks.clouds import Clouds, Leftover
 from stacks.errors import OperationFailed
@@ -23,7 +19,8 @@ PROVIDERS = {SERVER_TYPE: "hetzner", RECORD_TYPE: "cloudflare"}
 def find_resource(deployment: dict[str, Any], kind: str) -> dict[str, Any] | None:
     """The state's resource of a type (every instance has at most one that matters)."""
     for resource in deployment.get("resources") or []:
-        if resource["type"] == kind and not resource.get("delete"):
+        gone = resource.get("delete") or resource.get("pendingReplacement")
+        if resource["type"] == kind and not gone:
             return dict(resource)
     return None
 
@@ -103,18 +100,13 @@ def _import(
             }
         ],
     }
-    with tempfile.TemporaryDirectory(prefix="clawdet-import-") as folder:
-        file = Path(folder, "resources.json")
-        file.write_text(json.dumps(document))
-        try:
-            stack.run(
-                "import", "--file", str(file), "--yes", "--skip-preview",
-                "--generate-code=false", "--protect=false", "--suppress-outputs",
-            )  # fmt: skip
-        except sdk.CommandError as error:
-            raise OperationFailed(
-                f"{kind} {identifier} could not be adopted", "see the log", log=str(error)
-            ) from error
+    file = stack.home / "adopted.json"
+    file.write_text(json.dumps(document))
+    stack.run(
+        "import", "--file", str(file), "--yes", "--skip-preview",
+        "--generate-code=false", "--protect=false", "--suppress-outputs",
+    )  # fmt: skip
+    file.unlink()
 
 
 def _zone(stack: ProjectStack) -> str:

@@ -69,7 +69,7 @@ class Settings(BaseSettings):
         if not text:
             raise UsageError(
                 "not set: PULUMI_CONFIG_PASSPHRASE (or PULUMI_CONFIG_PASSPHRASE_FILE)",
-                'set the one that your stacks were made with; for a first one: '
+                "set the one that your stacks were made with; for a first one: "
                 'eval "$(python -m stacks env)"',
             )
         return text

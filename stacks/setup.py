@@ -3,6 +3,7 @@
 import argparse
 import os
 import shlex
+import shutil
 from pathlib import Path
 
 from stacks import plugins, terminal
@@ -52,7 +53,24 @@ def install(home: Path, cache: Path, fallback: str | None, progress: Progress) -
     if stand_ins and fallback:
         _run_fallback(fallback, progress)
     _check(engine, home)
+    _put_beside_language_host(engine, home)
     return engine
+
+
+def _put_beside_language_host(engine: Engine, home: Path) -> None:
+    """The CLI warns of a language host that is not in its own folder."""
+    if not (home / "bin" / plugins.LANGUAGE_HOST).exists():
+        return
+    beside = home / "bin" / "pulumi"
+    if beside.exists() and beside.stat().st_size == engine.path.stat().st_size:
+        return
+    fresh = beside.with_suffix(".new")
+    fresh.unlink(missing_ok=True)
+    try:
+        fresh.hardlink_to(engine.path)
+    except OSError:  # another file system
+        shutil.copy2(engine.path, fresh)
+    fresh.replace(beside)
 
 
 def _run_fallback(command: str, progress: Progress) -> None:

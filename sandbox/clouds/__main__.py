@@ -70,6 +70,7 @@ def _serve(arguments: argparse.Namespace, machines: Machines, listening: socket.
         asyncore_use_poll=True,
     )
     reasons = machines.reasons if isinstance(machines, ApiOnlyMachines) else ()
+    threading.Thread(target=machines.resume, daemon=True).start()
     say_ready({"driver": machines.name, "reasons": list(reasons)})
     try:
         server.run()

@@ -1,4 +1,4 @@
-"""The clouds' memory: JSON documents by kind and id in one SQLite file, so that state survives a restart."""
+"""The clouds' memory: JSON documents by kind and id in one SQLite file, kept over a restart."""
 
 import json
 import sqlite3

@@ -45,4 +45,4 @@ class World:
     directory: Path
     domain: str = "clawdet.com"
     action_seconds: float = field(default=0.0)
-    """How long a cloud action shows as running before it succeeds (0: as long as the work takes)."""
+    """How long a cloud action runs at least; 0: as long as its work takes."""

@@ -75,6 +75,9 @@ class ApiOnlyMachines:
         """Its loopback address, where nobody listens."""
         return self._block.address(self._registry.address_index(id_))
 
+    def resume(self) -> None:
+        """Nothing to do: a machine is what it was last called."""
+
     def close(self) -> None:
         """Let go of the directory. Power states are kept as they are."""
         self._block.release()

@@ -55,7 +55,7 @@ class Machines(Protocol):
         """Throw the disk away, start again from `image` with the same seed, and switch on."""
 
     def snapshot(self, id_: int, image_id: str) -> float:
-        """Keep the disk as image `image_id`; its size in GB. The machine is as before afterwards."""
+        """Keep the disk as image `image_id`; its size in GB. The machine then is as before."""
 
     def delete_image(self, image_id: str) -> None: ...
 
@@ -69,6 +69,10 @@ class Machines(Protocol):
         """Its public IPv4: a loopback address of this host, stable for the machine's life, and
         known before `create` is called."""
 
+    def resume(self) -> None:
+        """Switch on what was on when the last driver on this directory ended, as after a power
+        cut. What does not come back is logged."""
+
     def close(self) -> None:
         """Stop every machine and remove every process, mount and namespace; disks are kept, and
-        the next driver on the same directory can switch the machines on again."""
+        the next driver on the same directory can `resume`."""

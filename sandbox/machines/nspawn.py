@@ -153,6 +153,17 @@ class NspawnMachines:
         """Its loopback address; its private one is 10.77.0.N with the same last byte."""
         return self._block.address(self._registry.address_index(id_))
 
+    def resume(self) -> None:
+        """Switch on what was on when the last driver ended, one after the other."""
+        for id_ in self._registry.ids():
+            if self._registry.power(id_) != "running":
+                continue
+            try:
+                self.power_on(id_)
+            except MachineError:
+                if not self._closing:
+                    log.exception("server %s did not come back", id_)
+
     def close(self) -> None:
         """Stop every machine (softly, for 5 s) and end network and relay; disks stay."""
         self._closing = True
@@ -203,9 +214,11 @@ class NspawnMachines:
                 address=self.address(id_),
                 cgroup=Cgroup(self._hierarchies, self._block.sandbox_id, str(id_)),
             )
-            return Guest(
+            guest = Guest(
                 self._host, place, spec, lambda guest, reboot: self._off(id_, guest, reboot)
             )
+            self._registry.set_power(id_, "running")
+            return guest
         except OSError as error:
             raise MachineError(f"server {id_} can't be switched on: {error}") from error
 
@@ -221,6 +234,7 @@ class NspawnMachines:
         with slot.lock:
             if slot.guest is guest:
                 slot.guest = None
+                self._remember_off(id_)
             elif slot.guest:
                 self._stop(id_, grace_s)  # it had just rebooted
 
@@ -236,6 +250,13 @@ class NspawnMachines:
                     slot.guest = self._boot(id_)
                 except MachineError:
                     log.exception("server %s did not come back from its reboot", id_)
+            else:
+                self._remember_off(id_)
+
+    def _remember_off(self, id_: int) -> None:
+        """Switched off for good, unless it is we who are going."""
+        if not self._closing and self._registry.find(id_):
+            self._registry.set_power(id_, "off")
 
 
 def _sweep(hierarchies: cgroup.Hierarchies, own_id: str) -> None:

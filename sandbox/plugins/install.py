@@ -3,12 +3,13 @@
 import os
 import shlex
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
-VERSIONS = {"hcloud": "1.43.3", "cloudflare": "6.23.1", "command": "1.2.1"}
-"""The official plugins' versions that the pinned Pulumi packages ask for."""
+VERSIONS = {name: version(f"pulumi-{name}") for name in ("hcloud", "cloudflare", "command")}
+"""The official plugins' versions, which are those of the installed SDK packages."""
 
 SHIM = """#!/bin/sh
 # Clawdet's stand-in for {what}: runs the checkout it was installed from.
@@ -19,13 +20,13 @@ PYTHONPATH={checkout}${{PYTHONPATH:+:$PYTHONPATH}} exec {python} -m {module} "$@
 def install(home: Path, checkout: Path = CHECKOUT, python: str = sys.executable) -> list[Path]:
     """Write the three plugins and `bin/pulumi-language-python` under a PULUMI_HOME.
 
-    Each file appears whole or not at all, and is written again when it is there already. The
-    engine finds the plugins by PULUMI_HOME and the language host by PATH, which must hold
-    PULUMI_HOME/bin. Returns the files.
+    Each file appears whole or not at all, and is written again when it is there already; an
+    official plugin in its place stays. The engine finds the plugins by PULUMI_HOME and the
+    language host by PATH, which must hold PULUMI_HOME/bin. Returns the files.
     """
     paths = []
-    for name, version in VERSIONS.items():
-        folder = home / "plugins" / f"resource-{name}-v{version}"
+    for name, wanted in VERSIONS.items():
+        folder = home / "plugins" / f"resource-{name}-v{wanted}"
         path = folder / f"pulumi-resource-{name}"
         _write(path, _shim(f"the {name} plugin", f"sandbox.plugins.{name}", checkout, python))
         paths.append(path)
@@ -41,7 +42,17 @@ def _shim(what: str, module: str, checkout: Path, python: str) -> str:
     )
 
 
+def _is_official(path: Path) -> bool:
+    """Official plugins are binaries; ours are scripts."""
+    if not path.exists():
+        return False
+    with path.open("rb") as file:
+        return file.read(2) != b"#!"
+
+
 def _write(path: Path, text: str) -> None:
+    if _is_official(path):
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.write_text(text)

@@ -1,8 +1,11 @@
 """The program under Pulumi's mocks: which resources one instance is, and what they are told."""
 
 import asyncio
+import gc
 import json
+import warnings
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pulumi
@@ -42,7 +45,17 @@ class Recorder(Mocks):
 
 
 def declare(**overrides: str) -> Recorder:
-    """Run the program for `alice` with these configuration values on top."""
+    """Run the program for `alice` with these configuration values on top.
+
+    In a thread of its own: the mocks keep that thread's event loop, which is closed at its end.
+    """
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(_declare, overrides).result()
+
+
+def _declare(overrides: dict[str, str]) -> Recorder:
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
     recorder = Recorder()
     mocks.set_mocks(recorder, project="clawdet", stack="alice")
     config = {
@@ -69,17 +82,14 @@ def declare(**overrides: str) -> Recorder:
         Instance(parsed.slug, parsed)
         await wait_for_rpcs()
 
-    asyncio.get_event_loop().run_until_complete(run())
-    return recorder
-
-
-@pytest.fixture(scope="module", autouse=True)
-def event_loop() -> Iterator[None]:
-    """The current loop, which importing the SDK made; closed when the module is through."""
-    loop = asyncio.get_event_loop()
-    yield
+    loop.run_until_complete(run())
+    with warnings.catch_warnings():
+        # The mocks make an event loop in each of these threads and never close it.
+        warnings.simplefilter("ignore", ResourceWarning)
+        loop.run_until_complete(loop.shutdown_default_executor())
+        gc.collect()
     loop.close()
-    asyncio.set_event_loop(None)
+    return recorder
 
 
 @pytest.fixture(scope="module")

@@ -40,7 +40,8 @@ class Program:
     def _run(self) -> None:
         whole = self.entry_point in ("", ".")
         if whole and (self.directory / "__init__.py").exists():
-            package = ".".join(self.directory.resolve().relative_to(self.root.resolve()).parts)
+            # As named, not resolved: either may be reached through a symbolic link.
+            package = ".".join(self.directory.relative_to(self.root).parts)
             runpy.run_module(package, run_name="__main__", alter_sys=True)
         else:
             target = self.directory if whole else self.directory / self.entry_point

@@ -101,7 +101,7 @@ def test_kill_9_of_the_owner_takes_everything_along_and_the_next_driver_goes_on(
     assert not groups(directory)
     assert driver.state(1) == "off"
     assert driver.address(1) == address
-    driver.power_on(1)
+    driver.resume()
     assert ssh.run(address, "cat /root/file") == "kept\n"
     driver.close()
 
@@ -150,6 +150,7 @@ def test_close_leaves_disks_and_nothing_else_and_a_restart_goes_on(
 
     again = choose(directory, "nspawn", unused_port())
     assert again.state(1) == "off"
-    again.power_on(1)
+    again.resume()
+    assert again.state(1) == "running"
     assert ssh.run(address, "cat /root/file") == "kept\n"
     again.close()

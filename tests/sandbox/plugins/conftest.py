@@ -1,13 +1,10 @@
 """The engine, the plugins and the sandbox's clouds for the tests here."""
 
-import gc
-import logging
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,6 +12,7 @@ import pytest
 from sandbox.clouds import cloudflare, hetzner
 from sandbox.paths import cache_dir
 from sandbox.plugins.install import install
+from tests.leaks import without_leaks_of_the_sdk
 from tests.sandbox.clouds.live import Live, close_world, open_world
 from tests.sandbox.plugins import ssh_server
 from tests.sandbox.plugins.bench import Bench, Clouds
@@ -94,22 +92,6 @@ def own_plugins_bench(pulumi_home: Path, tmp_path: Path) -> Iterator[Bench]:
     """Stacks of this test whose engines start the plugins themselves."""
     with without_leaks_of_the_sdk():
         yield Bench(pulumi_home, tmp_path / "state", {})
-
-
-@contextmanager
-def without_leaks_of_the_sdk() -> Iterator[None]:
-    """After a failed `up` Pulumi's SDK leaves the inline program's event loop and coroutines lying
-    around, and its server logs the closed connection. Collected here they warn nowhere else; the
-    log record is not kept, because it holds the frames that hold the loop."""
-    log = logging.getLogger("grpc._server")
-    log.disabled = True
-    try:
-        yield
-    finally:
-        hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
-        gc.collect()
-        sys.unraisablehook = hook
-        log.disabled = False
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,1 @@
+"""What operations on stacks cost: wall seconds and memory, ours beside the usual ways."""

@@ -1,0 +1,120 @@
+"""A project of its own for one test: its stacks, its commands, its files and its processes."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from stacks.engine import Engine
+from stacks.operations import Stacks
+from stacks.settings import CHECKOUT, Settings
+
+COMMAND_S = 120.0
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """`given`: the settings as environment variables. `engine`: the one to use in this process."""
+
+    directory: Path
+    given: dict[str, str]
+    engine: Engine
+
+    def settings(self, **changed: Any) -> Settings:
+        """The settings, some of them changed."""
+        given = {name.lower(): value for name, value in self.given.items()}
+        return Settings.model_validate({**given, **changed})
+
+    def stacks(self, wait_s: float = 0.0, **changed: Any) -> Stacks:
+        """The operations under these settings, some of them changed."""
+        return Stacks(self.settings(**changed), self.engine, wait_s=wait_s)
+
+    def made(self, *slugs: str) -> Stacks:
+        """The operations, with stacks of these names initialised and up."""
+        stacks = self.stacks()
+        for slug in slugs:
+            stacks.init(slug, install=False)
+            stacks.up(slug)
+        return stacks
+
+    # -- commands --------------------------------------------------------------------------
+
+    def start(self, *arguments: str, **changed: str) -> "subprocess.Popen[str]":
+        """`python -m stacks ARGUMENTS`, in a session of its own."""
+        kept = {k: os.environ[k] for k in ("PATH", "HOME", "XDG_CACHE_HOME") if k in os.environ}
+        return subprocess.Popen(
+            [sys.executable, "-m", "stacks", *arguments],
+            cwd=CHECKOUT,
+            env=kept | {"LC_ALL": "C.UTF-8"} | self.given | changed,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def run(self, *arguments: str, **changed: str) -> "subprocess.CompletedProcess[str]":
+        """`python -m stacks ARGUMENTS` to its end."""
+        return ended(self.start(*arguments, **changed))
+
+    # -- files -----------------------------------------------------------------------------
+
+    def state_file(self, slug: str) -> Path:
+        return self.directory / ".clawdet/state/.pulumi/stacks/clawdet" / f"{slug}.json"
+
+    def state(self, slug: str) -> dict[str, Any]:
+        """What the state holds: {"resources": […], "pending_operations": […]}."""
+        return dict(json.loads(self.state_file(slug).read_text())["checkpoint"]["latest"] or {})
+
+    def settings_file(self, slug: str) -> Path:
+        return self.directory / ".clawdet/stacks" / f"Pulumi.{slug}.yaml"
+
+    def files(self) -> dict[str, bytes]:
+        """Everything that the project keeps, by name; what it links to is not its own."""
+        found = {}
+        for folder, names, files in os.walk(self.directory / ".clawdet"):
+            names[:] = [n for n in names if not Path(folder, n).is_symlink()]
+            for name in files:
+                path = Path(folder, name)
+                found[str(path.relative_to(self.directory))] = path.read_bytes()
+        return found
+
+    def backend(self) -> dict[str, bytes]:
+        """The state backend's files, by name."""
+        return {k: v for k, v in self.files().items() if k.startswith(".clawdet/state/")}
+
+    # -- processes -------------------------------------------------------------------------
+
+    def processes(self) -> list[psutil.Process]:
+        """Engines, and plugins that they started: all that carries a PULUMI_HOME of ours."""
+        homes = str(self.directory / ".clawdet" / "homes")
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                home = process.environ().get("PULUMI_HOME", "")
+                if home.startswith(homes) and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+        return found
+
+    def engine_of(self, slug: str) -> psutil.Process | None:
+        """The engine that runs for a stack now."""
+        home = str(self.directory / ".clawdet" / "homes" / slug)
+        for process in self.processes():
+            with contextlib.suppress(psutil.Error):
+                if process.name() == "pulumi" and process.environ()["PULUMI_HOME"] == home:
+                    return process
+        return None
+
+
+def ended(
+    process: "subprocess.Popen[str]", timeout_s: float = COMMAND_S
+) -> "subprocess.CompletedProcess[str]":
+    """A command's end, with what it said."""
+    out, err = process.communicate(timeout=timeout_s)
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
