@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
-from typing import Any
+from typing import Any, NoReturn
 
 import grpc  # type: ignore[import-untyped]
 from pulumi.runtime.proto import provider_pb2_grpc
@@ -76,6 +76,14 @@ def serve_all() -> None:
 def main(name: str) -> None:
     """A plugin's executable. The engine gives its address; without it we wait to be attached."""
     serve_one(name, engine_address_of(sys.argv[1:]))
+    leave()
+
+
+def leave() -> NoReturn:
+    """End the process at once, with nothing left to do: taking the interpreter and its modules
+    down takes 0.1 s, and an engine waits for the end of each plugin in turn."""
+    sys.stdout.flush()
+    os._exit(0)
 
 
 def engine_address_of(arguments: list[str]) -> str:

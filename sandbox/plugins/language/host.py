@@ -14,7 +14,13 @@ from pulumi.automation._server import LanguageServer
 from pulumi.runtime.proto import language_pb2, language_pb2_grpc, plugin_pb2
 
 from sandbox.plugins.language.program import Program
-from sandbox.plugins.serve import MESSAGE_BYTES, STOP_S, engine_address_of, wait_for_the_end
+from sandbox.plugins.serve import (
+    MESSAGE_BYTES,
+    STOP_S,
+    engine_address_of,
+    leave,
+    wait_for_the_end,
+)
 
 Context: TypeAlias = Any
 """grpc.ServicerContext, which has no type stubs here."""
@@ -76,3 +82,4 @@ def main() -> None:
     print(port, flush=True)
     wait_for_the_end(with_parent=bool(engine_address_of(sys.argv[1:])))
     server.stop(STOP_S).wait()
+    leave()
