@@ -9,16 +9,18 @@ import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from stacks import engine, outside, render, terminal
+from stacks import engine, outside, terminal
 from stacks.errors import StackError, UsageError
-from stacks.events import Progress
 from stacks.fetching import cache_dir
-from stacks.operations import Result, Stacks
 from stacks.settings import Settings
+
+if TYPE_CHECKING:  # the SDKs take half a second: only a command that needs them waits for it
+    from stacks.events import Progress
+    from stacks.operations import Result, Stacks
 
 Parsers = "argparse._SubParsersAction[argparse.ArgumentParser]"
 DRIFTED = 5
@@ -99,15 +101,19 @@ def add_parsers(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]
     token.description = "Print the instance's gateway token. It is a secret: mind your screen."
 
 
-def _stacks(args: argparse.Namespace) -> Stacks:
+def _stacks(args: argparse.Namespace) -> "Stacks":
+    from stacks.operations import Stacks
+
     return Stacks(Settings.read(), wait_s=getattr(args, "wait", 0.0))
 
 
-def _listener(args: argparse.Namespace) -> Callable[[Progress], None]:
+def _listener(args: argparse.Namespace) -> "Callable[[Progress], None]":
+    from stacks import render
+
     # Progress goes to stderr when stdout is for a machine.
     console = Console(stderr=True, highlight=False) if args.json else terminal.console()
 
-    def listen(progress: Progress) -> None:
+    def listen(progress: "Progress") -> None:
         # Whoever read us left (head, less): the operation goes on, and its end says so.
         with contextlib.suppress(BrokenPipeError):
             render.print_progress(console, progress)
@@ -115,7 +121,9 @@ def _listener(args: argparse.Namespace) -> Callable[[Progress], None]:
     return listen
 
 
-def _show(args: argparse.Namespace, result: Result) -> int:
+def _show(args: argparse.Namespace, result: "Result") -> int:
+    from stacks import render
+
     if args.json:
         print(render.to_json(result))
     else:

@@ -122,6 +122,14 @@ def _server_name_taken(stack: str, _line: str) -> StackError:
     )
 
 
+def _still_busy(stack: str, _line: str) -> StackError:
+    return OperationFailed(
+        f"Hetzner is still busy with the server of {stack}",
+        "wait a minute, then run the same command again",
+        step="server",
+    )
+
+
 def _record_taken(stack: str, line: str) -> StackError:
     return OperationFailed(
         f"there is a DNS record for {stack} that is not ours: {line}",
@@ -160,6 +168,7 @@ MEANINGS: tuple[tuple[str, Callable[[str, str], StackError]], ...] = (
         _refused_by("Cloudflare", "CLOUDFLARE_API_TOKEN"),
     ),
     (r"server name is already used", _server_name_taken),
+    (r"\((locked|conflict)\)", _still_busy),
     # Cloudflare's 81053, 81054, 81057, 81058.
     (r"record with that host already exists|identical record already exists", _record_taken),
     (r"still has resources; removal rejected", _holds_resources),

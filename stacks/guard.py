@@ -17,7 +17,7 @@ def check(stack: str, server_id: str, plan: Recorder) -> None:
     threats = [c for c in plan.changes if c.type == SERVER_TYPE and c.op in FATES]
     if not threats:
         return
-    because = ", ".join(p.path for p in threats[0].properties)
+    because = ", ".join(sorted({p.path for c in threats for p in c.properties}))
     raise NeedsApproval(
         f"the server of {stack} ({server_id}) would be {FATES[threats[0].op]}"
         + (f" because of {because}" if because else ""),

@@ -117,8 +117,8 @@ class ProjectStack:
                 raise
 
     def remove(self) -> None:
-        """Forget the stack: state, history, settings file, logs. It must hold no resources."""
-        self.run("stack", "rm", "--yes")
+        """Forget the stack: state, back-ups, history, settings file, logs. It must be empty."""
+        self.run("stack", "rm", "--yes", "--remove-backups")
         self.settings_file.unlink(missing_ok=True)
         shutil.rmtree(self.home)
 

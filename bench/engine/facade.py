@@ -6,12 +6,13 @@ lines {"operation": …, "stacks": […]} and answers each with {"failed": [why,
 
 import json
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 
 from bench.engine.model import SHARED
 from stacks.errors import StackError
-from stacks.operations import Stacks
+from stacks.operations import Result, Stacks
 from stacks.program import load_program
 from stacks.provider_servers import provider_servers
 from stacks.settings import Settings
@@ -37,15 +38,15 @@ def _run(stacks: Stacks, operation: str, names: list[str]) -> dict[str, list[str
 
 
 def _one(stacks: Stacks, operation: str, name: str) -> str:
-    act = {
+    acts: dict[str, Callable[[str], Result]] = {
         "preview": stacks.preview,
         "up": stacks.up,
         "no-op up": stacks.up,
         "drift": stacks.drift,
         "destroy": stacks.destroy,
-    }[operation]
+    }
     try:
-        result = act(name)
+        result = acts[operation](name)
     except StackError as error:
         return f"{name}: {error}"
     quiet = operation in ("no-op up", "drift")

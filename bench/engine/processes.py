@@ -8,18 +8,20 @@ from pathlib import Path
 from types import TracebackType
 
 PROC = Path("/proc")
+TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 LEAST_PAUSE_S = 0.1
 DUTY = 0.05  # of one processor: reading smaps_rollup walks every page table
 
 
 @dataclass(frozen=True)
 class _Stat:
-    """Of /proc/PID/stat (proc(5)): `start` and `cpu` in clock ticks."""
+    """Of /proc/PID/stat (proc(5)), times in clock ticks; `reaped`: of children that have ended."""
 
     parent: int
     session: int
     start: int
     cpu: int
+    reaped: int
 
 
 class Tree:
@@ -58,6 +60,14 @@ class Tree:
                 grown = bool(more)
             self._known |= {(pid, stats[pid].start) for pid in found}
         return found
+
+    def cpu_s(self) -> float:
+        """Processor seconds of the living and of those that they saw end; it only grows as long as
+        the processes that began the tree live, or we see them end."""
+        stats = filter(None, map(_read_stat, self.members()))
+        ours = os.times()
+        living = sum(stat.cpu + stat.reaped for stat in stats) / TICKS_PER_S
+        return living + ours.children_user + ours.children_system
 
 
 class PeakMemory:
@@ -106,7 +116,7 @@ def pss_mb(pid: int) -> float:
 def cpu_s(pid: int) -> float:
     """Processor seconds that a living process has used; 0 when it is gone."""
     stat = _read_stat(pid)
-    return stat.cpu / os.sysconf("SC_CLK_TCK") if stat else 0.0
+    return stat.cpu / TICKS_PER_S if stat else 0.0
 
 
 def busy_share(seconds: float = 0.5) -> float:
@@ -134,4 +144,11 @@ def _read_stat(pid: int) -> _Stat | None:
         return None
     # The name, in brackets, may hold anything; `fields` begins with the state, field 3.
     fields = text.rpartition(")")[2].split()
-    return _Stat(int(fields[1]), int(fields[3]), int(fields[19]), int(fields[11]) + int(fields[12]))
+    user, system, reaped_user, reaped_system = map(int, fields[11:15])
+    return _Stat(
+        parent=int(fields[1]),
+        session=int(fields[3]),
+        start=int(fields[19]),
+        cpu=user + system,
+        reaped=reaped_user + reaped_system,
+    )

@@ -14,6 +14,7 @@ from bench.engine.model import (
     PLAIN,
     USUAL,
     WAYS,
+    Cell,
     Measured,
     Results,
     Target,
@@ -45,48 +46,47 @@ def to_json(
 
 
 def print_report(console: Console, measured: Sequence[Measured], judged: Sequence[Target]) -> None:
-    """Tables per number of stacks, then the targets."""
+    """What each way is, a table per number of stacks, then the targets."""
     results = Results(measured)
+    for way, words in WAYS.items():
+        console.print(f"{way:8} {words}", markup=False)
+    console.print(
+        "\nx plain: seconds in units of `plain`; x faster: seconds of `usual` in its own."
+    )
+    console.print("CPU s and MB (peak proportional set size) are per operation, over all the way's")
+    console.print("processes; the sandbox's are left out.")
     for stacks in results.sizes:
         console.print(f"\n[bold]{stacks} at once[/]")
         console.print(_table(results, stacks))
-    console.print("\nx plain: seconds in units of plain `pulumi`; times faster: than one Python")
-    console.print("process each. MB: peak PSS of all processes of the way, per operation.")
-    for way, words in WAYS.items():
-        console.print(f"  {way:8}{words}", markup=False)
     console.print("\n[bold]Targets[/]")
     console.print(_targets(judged))
 
 
 def _table(results: Results, stacks: int) -> Table:
-    ways = [way for way in WAYS if results.of(way, stacks)]
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("operation")
-    ours = [way for way in ways if way not in (PLAIN, USUAL)]
-    for column in (
-        *(f"{way} s" for way in ways),
-        *(f"{way} x plain" for way in ours),
-        *(f"{way} times faster" for way in ours),
-        *(f"{way} MB" for way in ways),
-    ):
+    table.add_column("way")
+    for column in ("seconds", "x plain", "x faster", "CPU s", "MB", "runs"):
         table.add_column(column, justify="right")
     for operation in OPERATIONS:
-        if any(results.get(way, operation, stacks) for way in ways):
-            table.add_row(operation, *_row(results, operation, stacks, ways, ours))
+        cells = [cell for way in WAYS if (cell := results.get(way, operation, stacks))]
+        for number, cell in enumerate(cells):
+            last = number == len(cells) - 1
+            table.add_row("" if number else operation, *_row(results, cell), end_section=last)
     return table
 
 
-def _row(
-    results: Results, operation: str, stacks: int, ways: Sequence[str], ours: Sequence[str]
-) -> list[str]:
-    cells = [results.get(way, operation, stacks) for way in ways]
-    plain = [results.ratios(way, PLAIN, stacks).get(operation) for way in ours]
-    usual = [results.ratios(USUAL, way, stacks).get(operation) for way in ours]
+def _row(results: Results, cell: Cell) -> list[str]:
+    plain = results.ratios(cell.way, PLAIN, cell.stacks).get(cell.operation)
+    usual = results.ratios(USUAL, cell.way, cell.stacks).get(cell.operation)
     return [
-        *(f"{cell.seconds:.2f}" if cell else "" for cell in cells),
-        *(f"{ratio:.2f}" if ratio else "" for ratio in plain),
-        *(f"{ratio:.1f}" if ratio else "" for ratio in usual),
-        *(f"{cell.mb_per_operation:.0f}" if cell else "" for cell in cells),
+        cell.way,
+        f"{cell.seconds:.2f}",
+        f"{plain:.2f}" if plain else "",
+        f"{usual:.1f}" if usual else "",
+        f"{cell.cpu_s_per_operation:.1f}",
+        f"{cell.mb_per_operation:.0f}",
+        str(cell.runs),
     ]
 
 

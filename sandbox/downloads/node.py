@@ -96,7 +96,7 @@ def _fetch(package: Package, directory: Path) -> Path:
 
 def _unpack(archive: Path, destination: Path) -> None:
     """Unpack an npm package (everything in it is under `package/`) as `destination`."""
-    destination.mkdir()
+    destination.mkdir(parents=True)
     # By tar itself: tarfile's safe extraction came with 3.11.4, and Debian has 3.11.2.
     process.run(
         ["tar", "-xzf", str(archive), "--strip-components=1", "--no-same-owner"],

@@ -2,6 +2,7 @@
 
 import gc
 import logging
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -105,14 +106,25 @@ def stacks(place: Workplace) -> Stacks:
 
 
 def _quietly(place: Workplace) -> Iterator[Workplace]:
-    """After a failed operation Pulumi's SDK leaves coroutines lying around, of which Python warns
-    whenever it collects them, and its server logs the closed connection."""
+    """After a failed operation Pulumi's SDK leaves its event loop and coroutines lying around,
+    of which Python warns whenever it collects them, and its server logs the closed connection."""
     log = logging.getLogger("grpc._server")
     log.disabled = True
+    hook = sys.unraisablehook
+    sys.unraisablehook = lambda found: None if _is_the_sdk_s(found) else hook(found)
     try:
         yield place
     finally:
-        hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
         gc.collect()
         sys.unraisablehook = hook
         log.disabled = False
+
+
+def _is_the_sdk_s(found: "sys.UnraisableHookArgs") -> bool:
+    code = getattr(found.object, "cr_code", None)
+    if code is not None:
+        return "/pulumi/" in code.co_filename
+    # A loop and the pair of sockets (AF_UNIX) by which it wakes itself.
+    return isinstance(found.exc_value, ResourceWarning) and bool(
+        re.match(r"unclosed (event loop|<socket\.socket .*family=1,)", str(found.exc_value))
+    )

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -118,3 +119,32 @@ def ended(
     """A command's end, with what it said."""
     out, err = process.communicate(timeout=timeout_s)
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+@contextlib.contextmanager
+def plain_pulumi(place: Workplace, *arguments: str) -> "Iterator[subprocess.Popen[bytes]]":
+    """`pulumi ARGUMENTS`, as an operator starts it under `python -m stacks env`."""
+    settings = place.settings()
+    folders = (place.engine.path.parent, settings.pulumi_home / "bin", os.environ["PATH"])
+    environment = {
+        "PATH": os.pathsep.join(map(str, folders)),
+        "HOME": os.environ["HOME"],
+        "PULUMI_HOME": str(settings.pulumi_home),
+        "PULUMI_BACKEND_URL": settings.backend_url,
+        "PULUMI_CONFIG_PASSPHRASE": settings.passphrase(),
+        "PULUMI_DEBUG_PROVIDERS": settings.pulumi_debug_providers,
+        "PULUMI_SKIP_UPDATE_CHECK": "true",
+    }
+    process = subprocess.Popen(
+        [place.engine.path, *arguments, "--non-interactive"],
+        cwd=place.directory,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
