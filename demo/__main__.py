@@ -32,7 +32,7 @@ def main() -> int:
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
     steps = Steps(console)
     try:
-        code = _show(console, steps, STATE / "demo", chosen.pictures)
+        code = _show(console, steps, chosen.dir.resolve(), chosen.pictures)
         if chosen.pictures:
             steps.save_table(chosen.pictures / "demo.svg")
         return code
@@ -53,6 +53,13 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m demo",
         description="Take one customer's server through its life: made by the real Pulumi engine "
         "in a sandbox of the clouds on this machine, checked, damaged, repaired, destroyed.",
+    )
+    parser.add_argument(
+        "--dir",
+        type=Path,
+        default=STATE / "demo",
+        metavar="FOLDER",
+        help="where it keeps its sandbox and state; emptied first (default: %(default)s)",
     )
     parser.add_argument(
         "--pictures",
@@ -98,6 +105,12 @@ def _fresh(directory: Path) -> None:
     if found:
         raise SandboxError(
             f"A demo is running already (process {found.supervisor.pid}). Wait for its end."
+        )
+    strange = {path.name for path in directory.glob("*")} - {"sandbox", "project"}
+    if strange:
+        raise SandboxError(
+            f"{directory} holds {', '.join(sorted(strange))}, which no demo made. "
+            "Name an empty folder."
         )
     shutil.rmtree(directory, ignore_errors=True)
 

@@ -3,16 +3,21 @@
 import argparse
 import signal
 import sys
+from collections.abc import Callable
 from types import FrameType
 
 from stacks import commands, doctor, setup
 from stacks.errors import StackError
 
+Hook = Callable[["sys.UnraisableHookArgs"], object]
+
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; the exit code says how it went (see --help)."""
     args = parser().parse_args(argv)
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    sys.unraisablehook = _quietly(sys.unraisablehook)
     try:
         return int(args.handler(args))
     except StackError as error:
@@ -42,6 +47,18 @@ def parser() -> argparse.ArgumentParser:
     setup.add_parser(subparsers)
     doctor.add_parser(subparsers)
     return top
+
+
+def _quietly(hook: Hook) -> Hook:
+    """A failed operation leaves coroutines of Pulumi's SDK behind, half run. Python tells of each
+    on stderr when it collects them; that helps nobody who reads our error."""
+
+    def unraisable(found: "sys.UnraisableHookArgs") -> None:
+        code = getattr(found.object, "cr_code", None)
+        if code is None or "/pulumi/" not in code.co_filename:
+            hook(found)
+
+    return unraisable
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:

@@ -96,9 +96,9 @@ class Clouds:
 
     def _records(self, slug: str) -> list[RecordResponse]:
         name = f"{slug}.{self._settings.clawdet_domain}"
-        with cloudflare_errors():
+        with cloudflare_errors(), self._cloudflare() as client:
             return list(
-                self._cloudflare().dns.records.list(
+                client.dns.records.list(
                     zone_id=self._settings.cloudflare_zone_id, name={"exact": name}
                 )
             )
@@ -106,10 +106,8 @@ class Clouds:
     def certificates(self, slug: str) -> list[Leftover]:
         """Origin certificates that are valid for the instance's name and not revoked."""
         name = f"{slug}.{self._settings.clawdet_domain}"
-        with cloudflare_errors():
-            found = self._cloudflare().origin_ca_certificates.list(
-                zone_id=self._settings.cloudflare_zone_id
-            )
+        with cloudflare_errors(), self._cloudflare() as client:
+            found = client.origin_ca_certificates.list(zone_id=self._settings.cloudflare_zone_id)
             return [
                 Leftover("certificate", str(c.id), name)
                 for c in found
@@ -118,8 +116,8 @@ class Clouds:
 
     def revoke(self, certificate_id: str) -> None:
         """Revoke an origin certificate."""
-        with cloudflare_errors():
-            self._cloudflare().origin_ca_certificates.delete(certificate_id)
+        with cloudflare_errors(), self._cloudflare() as client:
+            client.origin_ca_certificates.delete(certificate_id)
 
     def leftovers(self, slug: str) -> list[Leftover]:
         """Everything that exists for the instance now: what `destroy` must bring to nothing."""

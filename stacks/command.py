@@ -88,11 +88,7 @@ class EngineCommand(PulumiCommand):
         self.before_start()
         process = self._start(args, cwd, extra, stdin is not None)
         self.on_start(process.pid)
-        try:
-            out, err = _collect(process, on_output, on_error, stdin)
-        except KeyboardInterrupt:
-            _stop_or_kill(process.pid)
-            raise
+        out, err = _collect(process, on_output, on_error, stdin)
         result = CommandResult(stdout=out, stderr=err, code=process.returncode)
         if process.returncode != 0:
             raise sdk.create_command_error(result)
@@ -186,12 +182,23 @@ def _collect(
     for reader in readers:
         reader.start()
     with process:
-        if stdin is not None and process.stdin is not None:
-            # A CLI that ends before it has read everything says why in its error.
-            with contextlib.suppress(BrokenPipeError):
-                process.stdin.write(stdin)
-            with contextlib.suppress(BrokenPipeError):
-                process.stdin.close()
-        for reader in readers:
-            reader.join()
+        try:
+            if stdin is not None:
+                _feed(process, stdin)
+            for reader in readers:
+                reader.join()
+        except KeyboardInterrupt:
+            _stop_or_kill(process.pid)
+            for reader in readers:  # before what they read is closed
+                reader.join()
+            raise
     return "\n".join(chunks["out"]), "\n".join(chunks["err"])
+
+
+def _feed(process: subprocess.Popen[str], text: str) -> None:
+    assert process.stdin is not None
+    # A CLI that ends before it has read everything says why in its error.
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.write(text)
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.close()

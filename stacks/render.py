@@ -23,8 +23,8 @@ VALUE_WIDTH = 60
 
 
 def print_progress(console: Console, progress: Progress) -> None:
-    """One line for a step that ended or a line that a step said."""
-    if progress.state == "started":
+    """One line for a step that ended or said something; none for what only groups others."""
+    if progress.state == "started" or (progress.state == "done" and not progress.phase):
         return
     phase = f"{progress.phase or '-':<16}"
     if progress.state == "said":

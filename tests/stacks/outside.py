@@ -31,6 +31,25 @@ def until(look: Callable[[], Found], what: str, timeout_s: float = PATIENCE_S) -
     return found
 
 
+def address(server: BoundServer) -> str:
+    """Its public IPv4 address."""
+    assert server.public_net
+    assert server.public_net.ipv4
+    return str(server.public_net.ipv4.ip)
+
+
+def type_of(server: BoundServer) -> str:
+    """The name of its server type."""
+    assert server.server_type
+    return str(server.server_type.name)
+
+
+def location_of(server: BoundServer) -> str:
+    """The name of its location."""
+    assert server.location
+    return str(server.location.name)
+
+
 class Outside:
     """Both clouds of a sandbox, and its admin API."""
 

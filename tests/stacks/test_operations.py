@@ -8,7 +8,7 @@ import yaml
 from stacks.errors import NeedsApproval, NoCapacity, OperationFailed, UnknownStack, UsageError
 from stacks.events import CERTIFICATE_TYPE, RECORD_TYPE, SERVER_TYPE
 from stacks.operations import Result, Stacks
-from tests.stacks.outside import Outside
+from tests.stacks.outside import Outside, address, location_of, type_of
 from tests.stacks.workplace import Workplace
 
 pytestmark = pytest.mark.engine
@@ -41,7 +41,7 @@ def test_a_life_from_nothing_to_nothing(place: Workplace, outside: Outside) -> N
     assert done(up) == everything
     server, record = outside.server("alice"), outside.record("alice")
     assert server.labels == {"managed-by": "clawdet", "instance": "alice"}
-    assert (record.content, record.proxied) == (server.public_net.ipv4.ip, True)
+    assert (record.content, record.proxied) == (address(server), True)
     assert len(outside.certificates("alice")) == 1
     outputs = stacks.outputs("alice")
     assert outputs == up.outputs
@@ -102,9 +102,9 @@ def test_drift_is_told_property_by_property_and_writes_nothing_and_repair_mends_
 
     assert done(stacks.up("alice", refresh=True)) == {("record", "create"), ("server", "update")}
     server = outside.server("alice")
-    assert (server.id, server.server_type.name, server.status) == (server_id, "cpx22", "running")
+    assert (server.id, type_of(server), server.status) == (server_id, "cpx22", "running")
     assert server.labels == {"managed-by": "clawdet", "instance": "alice"}
-    assert outside.record("alice").content == server.public_net.ipv4.ip
+    assert outside.record("alice").content == address(server)
     assert not stacks.drift("alice").changed
 
 
@@ -123,7 +123,7 @@ def test_a_server_that_is_gone_is_made_anew_only_when_that_is_approved(
     with pytest.raises(NeedsApproval, match="made anew"):  # the state has forgotten it, we have not
         stacks.up("alice")
     stacks.up("alice", approve_server_change=True)
-    assert outside.record("alice").content == outside.server("alice").public_net.ipv4.ip
+    assert outside.record("alice").content == address(outside.server("alice"))
 
 
 def test_a_server_is_replaced_only_when_that_is_approved(
@@ -138,8 +138,8 @@ def test_a_server_is_replaced_only_when_that_is_approved(
     stacks.up("alice", approve_server_change=True)
     after = outside.server("alice")
     assert after.id != server.id
-    assert after.location.name == "fsn1"
-    assert outside.record("alice").content == after.public_net.ipv4.ip
+    assert location_of(after) == "fsn1"
+    assert outside.record("alice").content == address(after)
 
 
 def test_another_server_type_resizes_in_place_or_leaves_the_server_alone(
@@ -161,11 +161,11 @@ def test_another_server_type_resizes_in_place_or_leaves_the_server_alone(
     with pytest.raises(NoCapacity):
         larger.up("alice")
     server = outside.server("alice")
-    assert (server.id, server.server_type.name, server.status) == (server_id, "cpx22", "running")
+    assert (server.id, type_of(server), server.status) == (server_id, "cpx22", "running")
 
     result = larger.up("alice")
     server = outside.server("alice")
-    assert (server.id, server.server_type.name, server.status) == (server_id, "cpx32", "running")
+    assert (server.id, type_of(server), server.status) == (server_id, "cpx32", "running")
     assert "switched the server on again" in result.notes
 
 
@@ -182,7 +182,7 @@ def test_a_record_that_is_not_ours_is_never_touched_nor_joined(
     assert outside.record("alice").content == "192.0.2.7"
     outside.delete_record("alice")
     stacks.up("alice")
-    assert outside.record("alice").content == outside.server("alice").public_net.ipv4.ip
+    assert outside.record("alice").content == address(outside.server("alice"))
 
 
 def test_a_server_that_only_has_the_name_is_never_touched(stacks: Stacks, outside: Outside) -> None:

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ class Workplace:
     directory: Path
     given: dict[str, str]
     engine: Engine
+    started: "list[subprocess.Popen[str]]" = field(default_factory=list)
 
     def settings(self, **changed: Any) -> Settings:
         """The settings, some of them changed."""
@@ -49,7 +50,7 @@ class Workplace:
     def start(self, *arguments: str, **changed: str) -> "subprocess.Popen[str]":
         """`python -m stacks ARGUMENTS`, in a session of its own."""
         kept = {k: os.environ[k] for k in ("PATH", "HOME", "XDG_CACHE_HOME") if k in os.environ}
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", "stacks", *arguments],
             cwd=CHECKOUT,
             env=kept | {"LC_ALL": "C.UTF-8"} | self.given | changed,
@@ -59,6 +60,8 @@ class Workplace:
             text=True,
             start_new_session=True,
         )
+        self.started.append(process)
+        return process
 
     def run(self, *arguments: str, **changed: str) -> "subprocess.CompletedProcess[str]":
         """`python -m stacks ARGUMENTS` to its end."""

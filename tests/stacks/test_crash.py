@@ -1,0 +1,222 @@
+"""Operations that die in the middle, lost answers, clouds that stall: the next one mends it."""
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from stacks.errors import NoCapacity, OperationFailed
+from stacks.operations import Stacks
+from tests.stacks.outside import Outside, address, location_of, until
+from tests.stacks.workplace import Workplace, ended
+
+pytestmark = pytest.mark.engine
+
+ENDS_S = 30.0
+
+
+def check_whole(place: Workplace, stacks: Stacks, outside: Outside, slug: str = "alice") -> None:
+    """Exactly one of everything, as the state has it; nothing pending, no lock, no process."""
+    server, record = outside.server(slug), outside.record(slug)
+    assert server.status == "running"
+    assert record.content == address(server)
+    assert len(outside.certificates(slug)) == 1
+    assert stacks.outputs(slug)["serverId"] == str(server.id)
+    assert not place.state(slug).get("pending_operations")
+    assert not list((place.directory / ".clawdet/state/.pulumi/locks").rglob("*.json"))
+    assert stacks.holder(slug) is None
+    assert place.processes() == []
+    assert not stacks.up(slug).changed
+
+
+def begin_up(place: Workplace, outside: Outside, seconds: float) -> "subprocess.Popen[str]":
+    """`up` of alice in a process of its own, at the moment when the server is being made."""
+    place.stacks().init("alice", install=False)
+    outside.slow_actions(seconds)
+    driver = place.start("up", "alice")
+    until(outside.servers, "the server")
+    return driver
+
+
+@pytest.mark.parametrize("victims", ["driver", "engine", "driver and engine"])
+def test_kill_9_in_the_middle_of_up_is_mended_by_the_next(
+    own_plugins: Workplace, outside: Outside, victims: str
+) -> None:
+    driver = begin_up(own_plugins, outside, 4)
+    engine = until(lambda: own_plugins.engine_of("alice"), "the engine")
+    killed = [p for p in (psutil.Process(driver.pid), engine) if _role(p) in victims]
+    for process in killed:
+        process.kill()
+    said = ended(driver)
+    if victims == "engine":
+        assert said.returncode == 1
+        assert "the engine was ended by SIGKILL" in said.stderr
+    stacks = own_plugins.stacks()
+    result = stacks.up("alice")
+    if "engine" in victims:
+        assert "lifted the lock of an engine whose process is dead" in result.notes
+        assert any("adopted server" in note for note in result.notes)
+    check_whole(own_plugins, stacks, outside)
+
+
+def _role(process: psutil.Process) -> str:
+    return "engine" if process.name() == "pulumi" else "driver"
+
+
+def test_ctrl_c_and_sigterm_end_the_command_soon_and_the_next_up_goes_on(
+    own_plugins: Workplace, outside: Outside
+) -> None:
+    stacks = own_plugins.stacks()
+    signals = {"alice": signal.SIGINT, "bob": signal.SIGTERM}
+    for slug in signals:
+        stacks.init(slug, install=False)
+    outside.slow_actions(5)
+    drivers = {slug: own_plugins.start("up", slug) for slug in signals}
+    until(lambda: len(outside.servers()) == 2, "both servers")
+    began = time.monotonic()
+    for slug, driver in drivers.items():
+        driver.send_signal(signals[slug])
+    for driver in drivers.values():
+        said = ended(driver, ENDS_S)
+        assert said.returncode == 130
+        assert said.stderr.splitlines() == ["interrupted; the next operation goes on from there"]
+    assert time.monotonic() - began < ENDS_S
+    assert own_plugins.processes() == []
+    outside.slow_actions(0)
+    for slug in signals:
+        stacks.up(slug)
+        check_whole(own_plugins, stacks, outside, slug)
+
+
+def test_destroy_after_a_crash_leaves_nothing(own_plugins: Workplace, outside: Outside) -> None:
+    driver = begin_up(own_plugins, outside, 2)
+    until(lambda: own_plugins.engine_of("alice"), "the engine").kill()
+    driver.kill()
+    ended(driver)
+    stacks = own_plugins.stacks()
+    until(lambda: outside.server("alice").status == "running", "the end of Hetzner's action")
+    stacks.destroy("alice")
+    assert outside.is_empty()
+    stacks.remove("alice")
+
+
+def test_init_that_was_killed_half_way_can_be_done_again(
+    place: Workplace, outside: Outside
+) -> None:
+    driver = place.start("init", "alice", "--without-install")
+    until(place.state_file("alice").exists, "the stack")
+    os.kill(driver.pid, signal.SIGKILL)
+    ended(driver)
+    assert "clawdet:secrets" not in text_of(place.settings_file("alice"))
+    stacks = place.stacks()
+    stacks.init("alice", install=False)
+    stacks.up("alice")
+    check_whole(place, stacks, outside)
+
+
+def text_of(file: Path) -> str:
+    return file.read_text() if file.exists() else ""
+
+
+def test_a_server_whose_creation_was_not_answered_is_adopted(
+    place: Workplace, outside: Outside
+) -> None:
+    stacks = place.stacks()
+    stacks.init("alice", install=False)
+    outside.fault(vendor="hetzner", method="POST", path="^/v1/servers$", kind="lost_response")
+    with pytest.raises(OperationFailed, match=r"server: .*no answer"):
+        stacks.up("alice")
+    server_id = outside.server("alice").id
+    notes = stacks.up("alice").notes
+    assert f"adopted server {server_id}, made by an operation that did not finish" in notes
+    assert outside.server("alice").id == server_id
+    check_whole(place, stacks, outside)
+
+
+def test_a_record_and_a_certificate_whose_creation_was_not_answered(
+    place: Workplace, outside: Outside
+) -> None:
+    stacks = place.stacks()
+    stacks.init("alice", install=False)
+    lost = {"vendor": "cloudflare", "method": "POST", "kind": "lost_response"}
+    outside.fault(path="/certificates$", **lost)
+    with pytest.raises(OperationFailed, match=r"certificate: .*no answer"):
+        stacks.up("alice")
+    (stray,) = outside.certificates()
+    outside.fault(path="/dns_records$", **lost)
+    with pytest.raises(OperationFailed, match=r"record: .*no answer"):
+        stacks.up("alice")
+    assert stray not in outside.certificates()  # its key was never kept: it is of no use
+    record_id = outside.record("alice").id
+    notes = stacks.up("alice").notes
+    assert notes == (f"adopted record {record_id}, made by an operation that did not finish",)
+    assert outside.record("alice").id == record_id
+    check_whole(place, stacks, outside)
+
+
+def test_a_replacement_whose_second_half_was_not_answered_is_mended(
+    place: Workplace, outside: Outside
+) -> None:
+    stacks = place.made("alice")
+    outside.delete_server("alice")
+    outside.fault(vendor="hetzner", method="POST", path="^/v1/servers$", kind="lost_response")
+    with pytest.raises(OperationFailed, match="no answer"):
+        stacks.up("alice", refresh=True, approve_server_change=True)
+    stacks.up("alice", refresh=True, approve_server_change=True)
+    check_whole(place, stacks, outside)
+
+
+def test_a_busy_or_slow_cloud_only_costs_time(place: Workplace, outside: Outside) -> None:
+    outside.fault(vendor="hetzner", method="POST", path="^/v1/servers$", status=429)
+    outside.fault(vendor="cloudflare", method="POST", path="/dns_records$", status=429)
+    outside.slow_actions(1)
+    check_whole(place, place.made("alice"), outside)
+
+
+def test_a_silent_cloud_is_given_up_and_the_next_up_goes_on(
+    place: Workplace, outside: Outside
+) -> None:
+    hasty = place.stacks(clawdet_cloud_timeout_s=0.2)
+    hasty.init("alice", install=False)
+    outside.fault(vendor="cloudflare", kind="timeout", delay_s=1, times=20)
+    with pytest.raises(OperationFailed, match=r"Cloudflare can't be reached: .*timed out"):
+        hasty.up("alice")
+    assert outside.servers() == []
+    outside.mend()
+    stacks = place.stacks()
+    stacks.up("alice")
+    check_whole(place, stacks, outside)
+
+
+def test_a_location_that_runs_out_gives_way_to_the_next(place: Workplace, outside: Outside) -> None:
+    stacks = place.stacks()
+    stacks.init("alice", install=False)
+    outside.sell_out("hel1")
+    outside.fault(vendor="hetzner", method="POST", path="^/v1/servers$", status=412)
+    result = stacks.up("alice")  # hel1 is known to be sold out, fsn1 turns out to be
+    assert result.notes == ("fsn1 ran out of stock",)
+    assert result.outputs["location"] == "nbg1"
+    assert location_of(outside.server("alice")) == "nbg1"
+    check_whole(place, stacks, outside)
+
+
+def test_no_stock_anywhere_is_said_and_the_next_up_works(
+    place: Workplace, outside: Outside
+) -> None:
+    stacks = place.stacks()
+    stacks.init("alice", install=False)
+    outside.sell_out("hel1", "fsn1", "nbg1")
+    with pytest.raises(NoCapacity, match="no cpx22 in stock in hel1, fsn1, nbg1") as stop:
+        stacks.up("alice")
+    assert "CLAWDET_LOCATIONS" in stop.value.remedy
+    outside.reset_stock()
+    outside.fault(vendor="hetzner", method="POST", path="^/v1/servers$", status=412, times=3)
+    with pytest.raises(NoCapacity, match="no location had a server: hel1 ran out"):
+        stacks.up("alice")
+    assert outside.servers() == []
+    stacks.up("alice")
+    check_whole(place, stacks, outside)
