@@ -1,5 +1,6 @@
 """What we ask the clouds ourselves: stock, leftovers, power. Changes belong to the engine."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from stacks.errors import NoCapacity, OperationFailed, Refused, UsageError
 from stacks.settings import Settings
 
 POWER_ON_S = 60
+POLL_S = 0.3
 
 
 @dataclass(frozen=True)
@@ -63,9 +65,16 @@ class Clouds:
         return [Leftover("server", str(s.id), s.name or "") for s in servers]
 
     def power_on(self, server_id: str) -> bool:
-        """Switch a server on and wait until the cloud says so; False if it is on already."""
+        """Switch a server on and wait until the cloud says so; False if it is on already.
+
+        What the cloud still does with it is waited for: it takes no order in the meantime.
+        """
+        ends = time.monotonic() + POWER_ON_S
         with hetzner_errors():
             server: BoundServer = self._hetzner.servers.get_by_id(int(server_id))
+            while server.locked and time.monotonic() < ends:
+                time.sleep(POLL_S)
+                server.reload()
             if server.status == "running":
                 return False
             server.power_on().wait_until_finished(max_retries=POWER_ON_S)

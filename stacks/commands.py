@@ -48,7 +48,8 @@ def add_parsers(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]
         return made
 
     add("env", _env, 'print the environment for plain pulumi: eval "$(python -m stacks env)"')
-    add("list", _list, "list the stacks and who holds them")
+    listing = add("list", _list, "list the stacks and who holds them")
+    listing.add_argument("--json", action="store_true", help="print one JSON document")
     init = on_stack("init", _init, "make a stack: keys, tokens, configuration; creates nothing")
     configure = on_stack(
         "configure",
@@ -256,8 +257,13 @@ def _token(args: argparse.Namespace) -> int:
 
 def _list(args: argparse.Namespace) -> int:
     stacks = _stacks(args)
-    rows = [[name, str(stacks.holder(name) or "free")] for name in stacks.names()]
-    if rows:
+    holders = {name: stacks.holder(name) for name in stacks.names()}
+    rows = [[name, str(holder or "free")] for name, holder in holders.items()]
+    if args.json:
+        print(
+            json.dumps([{"stack": n, "holder": str(h) if h else None} for n, h in holders.items()])
+        )
+    elif rows:
         terminal.console().print(terminal.table(rows, ("stack", "operation")))
     else:
         print("no stacks yet; the first one: python -m stacks init alice")

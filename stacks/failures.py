@@ -151,6 +151,8 @@ def _unfinished_init(stack: str, _line: str) -> StackError:
     )
 
 
+COMMAND_ENDED = re.compile(r"(Process exited with|exit) status \d+: running ")
+
 # What the engine, the providers and the vendors say, and what it means. The first that fits.
 MEANINGS: tuple[tuple[str, Callable[[str, str], StackError]], ...] = (
     # Hetzner's codes for a location or type that is sold out (docs.hetzner.cloud, "Errors").
@@ -194,12 +196,16 @@ def _line_of(text: str, at: int) -> str:
 
 
 def _first_line(texts: list[str]) -> str:
-    for text in texts:
-        for line in text.splitlines():
-            words = _plain(line)
-            if words and not re.match(r"\d+ errors? occurred|update failed", words):
-                return words
-    return ""
+    """The first line that says what went wrong. A command's own words, which come after the
+    status that it ended with, say more than that."""
+    ended = ""
+    for line in "\n".join(texts).splitlines():
+        words = _plain(line)
+        if COMMAND_ENDED.match(words):
+            ended = ended or words
+        elif words and not re.match(r"\d+ errors? occurred|update failed", words):
+            return words
+    return "it took longer than its limit and was ended" if "status 124:" in ended else ended
 
 
 def _plain(line: str) -> str:

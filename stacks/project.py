@@ -90,6 +90,11 @@ class ProjectStack:
         """The stack's settings file, where plain `pulumi` looks for it too."""
         return self._settings.state_dir / "stacks" / f"Pulumi.{self.name}.yaml"
 
+    def check_exists(self) -> None:
+        """UnknownStack if the state's folder has no such stack; other backends tell by themselves."""
+        if self._state_file and not self._state_file.exists():
+            raise failures.unknown(self.name)
+
     def automation(self) -> EngineStack:
         """The stack for the Automation API, running the project's program inline."""
         return EngineStack(self.name, self._workspace(start_loading()))
@@ -156,12 +161,10 @@ class ProjectStack:
 
         Read from the file where the backend is one: asking the CLI costs 0.3 s.
         """
-        if self._files is None:
+        if self._state_file is None:
             return dict(self.export()["deployment"])
-        path = Path(self._files, ".pulumi", "stacks", PROJECT, f"{self.name}.json")
-        if not path.exists():
-            raise failures.unknown(self.name)
-        return dict(json.loads(path.read_text())["checkpoint"].get("latest") or {})
+        self.check_exists()
+        return dict(json.loads(self._state_file.read_text())["checkpoint"].get("latest") or {})
 
     def export(self) -> dict[str, Any]:
         """`pulumi stack export`: a versioned document, secrets still encrypted."""
@@ -182,6 +185,11 @@ class ProjectStack:
         backend = urlparse(self._settings.backend_url)
         plain = backend.scheme == "file" and not backend.netloc
         return Path(unquote(backend.path)) if plain else None
+
+    @property
+    def _state_file(self) -> Path | None:
+        folder = self._files
+        return folder / ".pulumi" / "stacks" / PROJECT / f"{self.name}.json" if folder else None
 
     def _settings_document(self) -> dict[str, Any]:
         if not self.settings_file.exists():

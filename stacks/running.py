@@ -102,9 +102,10 @@ class Operations:
         self._locks = settings.state_dir / "locks"
 
     def stack(self, slug: str) -> ProjectStack:
-        """The stack, for reading: without any lock."""
-        slug = spec.check_slug(slug)
-        return ProjectStack(self._settings, self._engine, slug, self._debug_providers)
+        """The stack, for reading: without any lock. Raises UnknownStack."""
+        stack = self._named(slug)
+        stack.check_exists()
+        return stack
 
     def holder(self, slug: str) -> Holder | None:
         """Who runs an operation on the stack now."""
@@ -116,7 +117,7 @@ class Operations:
     ) -> Iterator[Operation]:
         """Hold the stack for one operation. Raises Busy, Cancelled, or what the operation raises;
         an OSError (a full disk, a folder that can't be written) becomes an OperationFailed."""
-        stack = self.stack(slug)
+        stack = self._named(slug) if name == "init" else self.stack(slug)
         slots = self._settings.clawdet_max_operations
         with (
             failures.of_this_machine(),
@@ -150,6 +151,10 @@ class Operations:
                     f"{slug} does not stop: {now}", f"end process {now.pid}, then cancel again"
                 )
             time.sleep(0.1)
+
+    def _named(self, slug: str) -> ProjectStack:
+        slug = spec.check_slug(slug)
+        return ProjectStack(self._settings, self._engine, slug, self._debug_providers)
 
     @contextmanager
     def _cancellable(self, lock: StackLock) -> Iterator[None]:

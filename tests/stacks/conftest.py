@@ -4,6 +4,7 @@ import gc
 import logging
 import re
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -78,9 +79,19 @@ def outside(sandbox: Sandbox) -> Iterator[Outside]:
 
 @pytest.fixture
 def own_plugins(
-    outside: Outside, sandbox: Sandbox, pulumi_home: Path, engine: Engine, tmp_path: Path
+    outside: Outside,
+    sandbox: Sandbox,
+    pulumi_home: Path,
+    engine: Engine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Workplace]:
-    """A project whose engines start their own plugins. At the end nothing of it may run."""
+    """A project whose engines start their own plugins. At the end nothing of it may run, and
+    nothing lie in the folder for temporary files."""
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    monkeypatch.setattr(tempfile, "tempdir", None)
     directory = tmp_path / "project"
     make_project(directory)
     given = sandbox.environment() | {
@@ -93,6 +104,7 @@ def own_plugins(
     for process in place.started:
         process.kill()
         process.communicate()
+    assert [path.name for path in temporary.iterdir()] == []
     assert place.processes() == []
 
 

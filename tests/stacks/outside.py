@@ -21,7 +21,7 @@ PATIENCE_S = 60.0
 Found = TypeVar("Found")
 
 
-def until(look: Callable[[], Found], what: str, timeout_s: float = PATIENCE_S) -> Found:
+def until(look: Callable[[], Found | None], what: str, timeout_s: float = PATIENCE_S) -> Found:
     """What `look` finds as soon as it is something; TimeoutError names `what` did not come."""
     ends = time.monotonic() + timeout_s
     while not (found := look()):

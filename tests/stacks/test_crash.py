@@ -44,7 +44,7 @@ def begin_up(place: Workplace, outside: Outside, seconds: float) -> "subprocess.
 
 @pytest.mark.parametrize("victims", ["driver", "engine", "driver and engine"])
 def test_kill_9_in_the_middle_of_up_is_mended_by_the_next(
-    own_plugins: Workplace, outside: Outside, victims: str
+    own_plugins: Workplace, place: Workplace, outside: Outside, victims: str
 ) -> None:
     driver = begin_up(own_plugins, outside, 4)
     engine = until(lambda: own_plugins.engine_of("alice"), "the engine")
@@ -55,12 +55,12 @@ def test_kill_9_in_the_middle_of_up_is_mended_by_the_next(
     if victims == "engine":
         assert said.returncode == 1
         assert "the engine was ended by SIGKILL" in said.stderr
-    stacks = own_plugins.stacks()
+    stacks = place.stacks()
     result = stacks.up("alice")
     if "engine" in victims:
         assert "lifted the lock of an engine whose process is dead" in result.notes
         assert any("adopted server" in note for note in result.notes)
-    check_whole(own_plugins, stacks, outside)
+    check_whole(place, stacks, outside)
 
 
 def _role(process: psutil.Process) -> str:
@@ -68,9 +68,9 @@ def _role(process: psutil.Process) -> str:
 
 
 def test_ctrl_c_and_sigterm_end_the_command_soon_and_the_next_up_goes_on(
-    own_plugins: Workplace, outside: Outside
+    own_plugins: Workplace, place: Workplace, outside: Outside
 ) -> None:
-    stacks = own_plugins.stacks()
+    stacks = place.stacks()
     signals = {"alice": signal.SIGINT, "bob": signal.SIGTERM}
     for slug in signals:
         stacks.init(slug, install=False)
@@ -89,19 +89,7 @@ def test_ctrl_c_and_sigterm_end_the_command_soon_and_the_next_up_goes_on(
     outside.slow_actions(0)
     for slug in signals:
         stacks.up(slug)
-        check_whole(own_plugins, stacks, outside, slug)
-
-
-def test_destroy_after_a_crash_leaves_nothing(own_plugins: Workplace, outside: Outside) -> None:
-    driver = begin_up(own_plugins, outside, 2)
-    until(lambda: own_plugins.engine_of("alice"), "the engine").kill()
-    driver.kill()
-    ended(driver)
-    stacks = own_plugins.stacks()
-    until(lambda: outside.server("alice").status == "running", "the end of Hetzner's action")
-    stacks.destroy("alice")
-    assert outside.is_empty()
-    stacks.remove("alice")
+        check_whole(place, stacks, outside, slug)
 
 
 def test_init_that_was_killed_half_way_can_be_done_again(
@@ -135,6 +123,18 @@ def test_a_server_whose_creation_was_not_answered_is_adopted(
     assert f"adopted server {server_id}, made by an operation that did not finish" in notes
     assert outside.server("alice").id == server_id
     check_whole(place, stacks, outside)
+
+
+def test_destroy_finds_what_a_lost_answer_left(place: Workplace, outside: Outside) -> None:
+    stacks = place.stacks()
+    stacks.init("alice", install=False)
+    outside.fault(vendor="hetzner", method="POST", path="^/v1/servers$", kind="lost_response")
+    with pytest.raises(OperationFailed, match="no answer"):
+        stacks.up("alice")
+    assert outside.servers()
+    stacks.destroy("alice")
+    assert outside.is_empty()
+    stacks.remove("alice")
 
 
 def test_a_record_and_a_certificate_whose_creation_was_not_answered(

@@ -17,6 +17,7 @@ from stacks.operations import Stacks
 from stacks.settings import CHECKOUT, Settings
 
 COMMAND_S = 120.0
+KEPT = ("PATH", "HOME", "XDG_CACHE_HOME", "TMPDIR")
 
 
 @dataclass(frozen=True)
@@ -45,15 +46,19 @@ class Workplace:
             stacks.up(slug)
         return stacks
 
+    def environment(self) -> dict[str, str]:
+        """A whole environment with the settings, for a process."""
+        kept = {k: os.environ[k] for k in KEPT if k in os.environ}
+        return kept | {"LC_ALL": "C.UTF-8"} | self.given
+
     # -- commands --------------------------------------------------------------------------
 
     def start(self, *arguments: str, **changed: str) -> "subprocess.Popen[str]":
         """`python -m stacks ARGUMENTS`, in a session of its own."""
-        kept = {k: os.environ[k] for k in ("PATH", "HOME", "XDG_CACHE_HOME") if k in os.environ}
         process = subprocess.Popen(
             [sys.executable, "-m", "stacks", *arguments],
             cwd=CHECKOUT,
-            env=kept | {"LC_ALL": "C.UTF-8"} | self.given | changed,
+            env=self.environment() | changed,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
