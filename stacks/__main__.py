@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from types import FrameType
 
-from stacks import commands, doctor, setup
+from stacks import commands, doctor, setup, terminal
 from stacks.errors import StackError
 
 Hook = Callable[["sys.UnraisableHookArgs"], object]
@@ -29,7 +29,7 @@ def main(argv: list[str] | None = None) -> int:
         print("interrupted; the next operation goes on from there", file=sys.stderr)
         return 130
     except BrokenPipeError:  # the reader (head, less) has seen enough
-        sys.stderr.close()
+        terminal.drop_stdout()
         return 141
 
 

@@ -1,7 +1,6 @@
 """The operators' commands; each parses, calls one operation, and prints."""
 
 import argparse
-import contextlib
 import json
 import os
 import secrets
@@ -10,8 +9,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from rich.console import Console
 
 from stacks import engine, outside, terminal
 from stacks.errors import StackError, UsageError

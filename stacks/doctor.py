@@ -20,7 +20,7 @@ from pydantic import SecretStr
 
 from stacks import plugins, terminal
 from stacks.engine import Engine, find, unfit_on_path, wanted_version
-from stacks.errors import StackError
+from stacks.errors import StackError, UsageError
 from stacks.fetching import cache_dir, run_watched, unreachable
 from stacks.settings import CHECKOUT, Settings
 
@@ -170,8 +170,17 @@ def _credentials(settings: Settings) -> list[Finding]:
         _credential("CLOUDFLARE_API_TOKEN", settings.cloudflare_api_token, length=40),
         _credential("CLOUDFLARE_ZONE_ID", settings.cloudflare_zone_id, length=32),
         _credential("ANTHROPIC_API_KEY", settings.anthropic_api_key),
-        _credential("PULUMI_CONFIG_PASSPHRASE", settings.pulumi_config_passphrase),
+        _passphrase(settings),
     ]
+
+
+def _passphrase(settings: Settings) -> Finding:
+    try:
+        settings.passphrase()
+    except UsageError as error:
+        return Finding("PULUMI_CONFIG_PASSPHRASE", "fail", "not set", f"Do: {error.remedy}.")
+    from_file = not settings.pulumi_config_passphrase.get_secret_value()
+    return Finding("PULUMI_CONFIG_PASSPHRASE", "ok", "set, by a file" if from_file else "set")
 
 
 def _credential(name: str, value: SecretStr | str, length: int | None = None) -> Finding:
@@ -217,7 +226,7 @@ def _endpoint(check: str, url: str, token: SecretStr, settings: Settings) -> Fin
 
 
 def _ssh() -> Finding:
-    return _tools("ssh client", ("ssh", "ssh-keygen"), "openssh-client")
+    return _tools("ssh client", ("ssh", "ssh-keyscan"), "openssh-client")
 
 
 def _machines() -> list[Finding]:

@@ -132,11 +132,14 @@ class Stacks:
             if recovery.find_resource(operation.stack.deployment(), RECORD_TYPE) is None:
                 self._clouds.check_name_is_free(slug)
             expected = operation.stack.plain_value("serverId") or _server_id(operation)
+            plan = None
             if expected and not approve_server_change:
-                guard.check(slug, expected, operation.run(_preview(refresh), quiet=True))
-            recorder = self._up_where_there_is_stock(operation, refresh)
-            self._after_up(operation, recorder)
-            return operation.result(recorder)
+                plan = operation.run(_preview(refresh), quiet=True)
+                guard.check(slug, expected, plan)
+            if refresh or not plan or _asks_for_something(plan, self.outputs(slug)):
+                plan = self._up_where_there_is_stock(operation, refresh)
+            self._after_up(operation, plan)
+            return operation.result(plan)
 
     def refresh(self, slug: str, on_progress: OnProgress = lambda _: None) -> Result:
         """Write into the state what the clouds have."""
@@ -284,6 +287,11 @@ def _preview(refresh: bool) -> Callable[[EngineStack, Callable[[Any], None]], ob
 
 def _up(refresh: bool) -> Callable[[EngineStack, Callable[[Any], None]], object]:
     return lambda stack, on_event: stack.up(on_event=on_event, refresh=refresh, color="never")
+
+
+def _asks_for_something(plan: Recorder, outputs: dict[str, Any]) -> bool:
+    """Whether a preview would change any resource or output."""
+    return plan.counts.keys() != {"same"} or plan.outputs != outputs
 
 
 def _server_id(operation: Operation) -> str:

@@ -91,7 +91,7 @@ class ProjectStack:
         return self._settings.state_dir / "stacks" / f"Pulumi.{self.name}.yaml"
 
     def check_exists(self) -> None:
-        """UnknownStack if the state's folder has no such stack; other backends tell by themselves."""
+        """UnknownStack if the state's folder has no such stack; other backends say so later."""
         if self._state_file and not self._state_file.exists():
             raise failures.unknown(self.name)
 

@@ -1,5 +1,6 @@
 """How commands talk in a terminal: aligned, coloured only for people, a spinner while one waits."""
 
+import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -16,10 +17,27 @@ from stacks.fetching import Progress
 STYLES = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 
-def console() -> Console:
+class _Lasting(Console):
+    """Says nothing more once its reader has left (head, less); what was begun goes on."""
+
+    def on_broken_pipe(self) -> None:
+        """Not rich's own SystemExit: in the thread that hears the engine it would hang it."""
+        self.quiet = True
+        drop_stdout()
+
+
+def console(stderr: bool = False) -> Console:
     """For what a command answers: colour on a terminal only, lines never cut in a pipe."""
-    wide = None if sys.stdout.isatty() else 10_000
-    return Console(width=wide, highlight=False, emoji=False)
+    stream = sys.stderr if stderr else sys.stdout
+    wide = None if stream.isatty() else 10_000
+    return _Lasting(stderr=stderr, width=wide, highlight=False, emoji=False)
+
+
+def drop_stdout() -> None:
+    """Nobody reads it any more: what Python still holds for it must not fail at the end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 @contextmanager

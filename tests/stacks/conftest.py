@@ -6,6 +6,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -77,8 +78,15 @@ def outside(sandbox: Sandbox) -> Iterator[Outside]:
     outside.cloudflare.close()
 
 
+@pytest.fixture(scope="session")
+def inits() -> dict[str, tuple[bytes, bytes]]:
+    """See `Workplace.initialised`."""
+    return {}
+
+
 @pytest.fixture
 def own_plugins(
+    inits: dict[str, tuple[bytes, bytes]],
     outside: Outside,
     sandbox: Sandbox,
     pulumi_home: Path,
@@ -99,7 +107,7 @@ def own_plugins(
         "PULUMI_HOME": str(pulumi_home),
         "PULUMI_CONFIG_PASSPHRASE": PASSPHRASE,
     }
-    place = Workplace(directory, given, engine)
+    place = Workplace(directory, given, engine, inits)
     yield from _quietly(place, sandbox.running.clouds.port)
     for process in place.started:
         process.kill()
@@ -112,7 +120,7 @@ def own_plugins(
 def place(own_plugins: Workplace, shared_plugins: str) -> Workplace:
     """A project whose engines share the session's plugin servers: quicker."""
     given = own_plugins.given | {"PULUMI_DEBUG_PROVIDERS": shared_plugins}
-    return Workplace(own_plugins.directory, given, own_plugins.engine, own_plugins.started)
+    return replace(own_plugins, given=given)
 
 
 @pytest.fixture

@@ -59,8 +59,7 @@ def test_an_unknown_stack_is_named_with_the_way_to_make_it(place: Workplace) -> 
 
 
 def test_a_stack_is_made_only_once(place: Workplace) -> None:
-    stacks = place.stacks()
-    stacks.init("alice", install=False)
+    stacks = place.initialised("alice")
     token = stacks.secrets("alice").gateway_token
     with pytest.raises(UsageError, match="stack 'alice' exists"):
         stacks.init("alice", install=False)
@@ -172,7 +171,7 @@ def test_an_unknown_server_type_or_image_is_named(place: Workplace, outside: Out
 
 def test_a_broken_document_is_not_imported(place: Workplace, outside: Outside) -> None:
     stacks = place.made("alice")
-    stacks.init("bob", install=False)
+    place.initialised("bob")
     good, state = stacks.export("alice"), place.state("alice")
     deep = json.loads(json.dumps(good))
     deep["deployment"]["resources"][3].pop("type")
@@ -216,41 +215,41 @@ def test_a_state_backend_that_cannot_be_used_is_named(
     assert "PULUMI_BACKEND_URL" in stop.value.remedy
 
 
-FILLED = """
-import json, os, sys
-from pathlib import Path
+FULL_DISK = """
+import json, os
 from stacks.engine import find
 from stacks.errors import StackError
 from stacks.fetching import cache_dir
 from stacks.operations import Stacks
 from stacks.settings import Settings
 
+def fill(room):
+    with filler.open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(4096))
+        except OSError:
+            pass
+    os.truncate(filler, max(0, filler.stat().st_size - room))
+
 stacks = Stacks(Settings.read(), find(cache_dir()))
-stacks.init("alice", install=False)
 filler = stacks.settings.state_dir / "filler"
-with filler.open("wb", buffering=0) as file:
-    try:
-        while True:
-            file.write(bytes(4096))
-    except OSError:
-        pass
-os.truncate(filler, max(0, filler.stat().st_size - int(sys.argv[1])))
+stacks.init("alice", install=False)
 said = []
-for operation in (stacks.configure, stacks.up, stacks.up):
-    try:
-        operation("alice")
-    except StackError as error:
-        said.append([str(error), error.remedy])
-filler.unlink()
+for room in (0, 16384):
+    fill(room)
+    for operation in (stacks.configure, stacks.up):
+        try:
+            operation("alice")
+        except StackError as error:
+            said.append([str(error), error.remedy])
+    filler.unlink()
 stacks.up("alice")
 print(json.dumps({"said": said, "changed": stacks.up("alice").changed}))
 """
 
 
-@pytest.mark.parametrize("room", [0, 16384])
-def test_a_full_disk_is_named_and_the_next_up_goes_on(
-    place: Workplace, outside: Outside, room: int
-) -> None:
+def test_a_full_disk_is_named_and_the_next_up_goes_on(place: Workplace, outside: Outside) -> None:
     """In a small file system of its own, in a mount namespace of its own."""
     alone = ["unshare", "-m"] if is_root() else ["unshare", "-Urm"]
     if subprocess.run([*alone, "true"], check=False, capture_output=True).returncode:
@@ -259,12 +258,12 @@ def test_a_full_disk_is_named_and_the_next_up_goes_on(
     folder.mkdir()
     script = f'mount -t tmpfs -o size=1m none "{folder}" && exec "$@"'
     ran = subprocess.run(
-        [*alone, "sh", "-c", script, "sh", sys.executable, "-c", FILLED, str(room)],
+        [*alone, "sh", "-c", script, "sh", sys.executable, "-c", FULL_DISK],
         cwd=CHECKOUT, env=place.environment(), capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr
     found = json.loads(ran.stdout)
-    assert found["said"]
+    assert len(found["said"]) >= 2
     for message, remedy in found["said"]:
         assert message.startswith("the disk is full")
         assert "free some space" in remedy

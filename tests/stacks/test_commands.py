@@ -15,10 +15,10 @@ from tests.stacks.workplace import Workplace, ended
 
 pytestmark = pytest.mark.engine
 
-COMMANDS = (
-    "init configure preview up refresh drift destroy cancel outputs history export import check "
-    "token list env setup doctor"
-).split()
+COMMANDS = """
+    init configure preview up refresh drift destroy cancel outputs history export import check token
+    list env setup doctor
+""".split()  # noqa: SIM905 (a list of names reads best as words)
 
 
 def answer(ran: "subprocess.CompletedProcess[str]", code: int = 0) -> Any:
@@ -90,7 +90,7 @@ def test_wrong_usage_is_exit_code_2(place: Workplace, tmp_path: Path) -> None:
     assert "'a_b' is no stack name" in refusal(place.run("up", "a_b"), 2)
     refusal(place.run("up", "alice", PULUMI_CONFIG_PASSPHRASE=""), 2)
     refusal(place.run("up", "alice", CLAWDET_MAX_OPERATIONS="many"), 2)
-    place.stacks().init("alice", install=False)
+    place.initialised("alice")
     assert "says 'bob'" in refusal(place.run("destroy", "alice", "--yes", "bob"), 2)
     assert "says 'bob'" in refusal(place.run("up", "alice", "--approve-server-change", "bob"), 2)
     for text in ("", "{", "[]", '{"version": 3}'):
@@ -100,7 +100,7 @@ def test_wrong_usage_is_exit_code_2(place: Workplace, tmp_path: Path) -> None:
 
 
 def test_a_busy_stack_is_exit_code_3(place: Workplace) -> None:
-    place.stacks().init("alice", install=False)
+    place.initialised("alice")
     with hold_stack(place.directory / ".clawdet" / "locks", "alice", "up"):
         assert "alice is busy: up, process " in refusal(place.run("preview", "alice"), 3)
         (row,) = answer(place.run("list", "--json"))
@@ -109,7 +109,7 @@ def test_a_busy_stack_is_exit_code_3(place: Workplace) -> None:
 
 def test_a_failure_is_exit_code_1_and_no_traceback(place: Workplace, outside: Outside) -> None:
     outside.fault(vendor="hetzner", method="POST", path="^/v1/servers$", status=500)
-    place.stacks().init("alice", install=False)
+    place.initialised("alice")
     ran = place.run("up", "alice")
     assert ran.returncode == 1
     what, what_to_do = ran.stderr.splitlines()
@@ -118,19 +118,19 @@ def test_a_failure_is_exit_code_1_and_no_traceback(place: Workplace, outside: Ou
 
 
 def test_an_operation_outlives_whoever_read_its_output(place: Workplace, outside: Outside) -> None:
-    place.stacks().init("alice", install=False)
+    place.initialised("alice")
     driver = place.start("up", "alice")
     assert driver.stdout
     driver.stdout.close()
     driver.stdout = None
     ran = ended(driver)
-    assert (ran.returncode, ran.stderr) == (141, "")
+    assert (ran.returncode, ran.stderr) == (0, "")
     assert len(outside.servers()) == len(outside.records()) == 1
     assert not place.stacks().up("alice").changed
 
 
 def test_env_lets_plain_pulumi_work_on_the_same_stacks(place: Workplace) -> None:
-    place.stacks().init("alice", install=False)
+    place.initialised("alice")
     script = 'eval "$("$0" -m stacks env)" && cd "$CLAWDET_PROJECT" && pulumi stack ls --json'
     ran = subprocess.run(
         ["sh", "-c", script, sys.executable],

@@ -70,7 +70,7 @@ def test_eight_stacks_at_once_whose_engines_start_their_own_plugins(
     place: Workplace, own_plugins: Workplace, outside: Outside
 ) -> None:
     stacks = place.stacks(clawdet_max_operations=8)
-    at_once(lambda slug: stacks.init(slug, install=False), SLUGS)
+    place.initialised(*SLUGS)
     at_once(own_plugins.stacks(clawdet_max_operations=8).up, SLUGS)
     check_each_saw_only_its_own(stacks, outside)
 
@@ -78,8 +78,7 @@ def test_eight_stacks_at_once_whose_engines_start_their_own_plugins(
 def test_a_second_operation_is_refused_naming_the_first_or_waits_for_it(
     place: Workplace, outside: Outside
 ) -> None:
-    stacks, patient = place.stacks(), place.stacks(wait_s=60)
-    stacks.init("alice", install=False)
+    stacks, patient = place.initialised("alice"), place.stacks(wait_s=60)
     outside.slow_actions(3)
     with in_threads() as run:
         first = run(stacks.up, "alice")
@@ -99,8 +98,7 @@ def test_operations_beyond_the_machine_s_slots_queue_and_can_be_cancelled_there(
 ) -> None:
     stacks = place.stacks(clawdet_max_operations=2)
     slugs = ["alice", "bob", "carol"]
-    for slug in slugs:
-        stacks.init(slug, install=False)
+    place.initialised(*slugs)
     outside.slow_actions(3)
     with in_threads() as run:
         running = [run(stacks.up, slug) for slug in slugs[:2]]
@@ -144,8 +142,7 @@ def check_clean(place: Workplace, stacks: Stacks, outside: Outside) -> None:
 def test_cancel_from_another_thread_leaves_a_clean_stack(
     place: Workplace, outside: Outside
 ) -> None:
-    stacks = place.stacks()
-    stacks.init("alice", install=False)
+    stacks = place.initialised("alice")
     outside.slow_actions(6)
     with in_threads() as run:
         doomed = run(stacks.up, "alice")
@@ -159,8 +156,7 @@ def test_cancel_from_another_thread_leaves_a_clean_stack(
 def test_cancel_from_another_process_leaves_a_clean_stack(
     place: Workplace, outside: Outside
 ) -> None:
-    stacks = place.stacks()
-    stacks.init("alice", install=False)
+    stacks = place.initialised("alice")
     outside.slow_actions(6)
     with in_threads() as run:
         doomed = run(stacks.up, "alice")
@@ -184,8 +180,7 @@ def test_cancel_of_an_idle_stack_changes_nothing(place: Workplace, outside: Outs
 def test_cancel_spares_a_plain_pulumi_that_runs_on_the_stack(
     place: Workplace, outside: Outside
 ) -> None:
-    stacks = place.stacks()
-    stacks.init("alice", install=False)
+    stacks = place.initialised("alice")
     outside.slow_actions(3)
     with plain_pulumi(place, "up", "--yes", "--skip-preview", "-s", "alice") as operator:
         until(outside.servers, "the server")

@@ -35,7 +35,7 @@ def check_whole(place: Workplace, stacks: Stacks, outside: Outside, slug: str = 
 
 def begin_up(place: Workplace, outside: Outside, seconds: float) -> "subprocess.Popen[str]":
     """`up` of alice in a process of its own, at the moment when the server is being made."""
-    place.stacks().init("alice", install=False)
+    place.initialised("alice")
     outside.slow_actions(seconds)
     driver = place.start("up", "alice")
     until(outside.servers, "the server")
@@ -70,10 +70,8 @@ def _role(process: psutil.Process) -> str:
 def test_ctrl_c_and_sigterm_end_the_command_soon_and_the_next_up_goes_on(
     own_plugins: Workplace, place: Workplace, outside: Outside
 ) -> None:
-    stacks = place.stacks()
     signals = {"alice": signal.SIGINT, "bob": signal.SIGTERM}
-    for slug in signals:
-        stacks.init(slug, install=False)
+    stacks = place.initialised(*signals)
     outside.slow_actions(5)
     drivers = {slug: own_plugins.start("up", slug) for slug in signals}
     until(lambda: len(outside.servers()) == 2, "both servers")
@@ -100,8 +98,7 @@ def test_init_that_was_killed_half_way_can_be_done_again(
     os.kill(driver.pid, signal.SIGKILL)
     ended(driver)
     assert "clawdet:secrets" not in text_of(place.settings_file("alice"))
-    stacks = place.stacks()
-    stacks.init("alice", install=False)
+    stacks = place.initialised("alice")
     stacks.up("alice")
     check_whole(place, stacks, outside)
 
@@ -113,8 +110,7 @@ def text_of(file: Path) -> str:
 def test_a_server_whose_creation_was_not_answered_is_adopted(
     place: Workplace, outside: Outside
 ) -> None:
-    stacks = place.stacks()
-    stacks.init("alice", install=False)
+    stacks = place.initialised("alice")
     outside.fault(vendor="hetzner", method="POST", path="^/v1/servers$", kind="lost_response")
     with pytest.raises(OperationFailed, match=r"server: .*no answer"):
         stacks.up("alice")
@@ -126,8 +122,7 @@ def test_a_server_whose_creation_was_not_answered_is_adopted(
 
 
 def test_destroy_finds_what_a_lost_answer_left(place: Workplace, outside: Outside) -> None:
-    stacks = place.stacks()
-    stacks.init("alice", install=False)
+    stacks = place.initialised("alice")
     outside.fault(vendor="hetzner", method="POST", path="^/v1/servers$", kind="lost_response")
     with pytest.raises(OperationFailed, match="no answer"):
         stacks.up("alice")
@@ -140,8 +135,7 @@ def test_destroy_finds_what_a_lost_answer_left(place: Workplace, outside: Outsid
 def test_a_record_and_a_certificate_whose_creation_was_not_answered(
     place: Workplace, outside: Outside
 ) -> None:
-    stacks = place.stacks()
-    stacks.init("alice", install=False)
+    stacks = place.initialised("alice")
     lost = {"vendor": "cloudflare", "method": "POST", "kind": "lost_response"}
     outside.fault(path="/certificates$", **lost)
     with pytest.raises(OperationFailed, match=r"certificate: .*no answer"):
@@ -180,8 +174,8 @@ def test_a_busy_or_slow_cloud_only_costs_time(place: Workplace, outside: Outside
 def test_a_silent_cloud_is_given_up_and_the_next_up_goes_on(
     place: Workplace, outside: Outside
 ) -> None:
+    place.initialised("alice")
     hasty = place.stacks(clawdet_cloud_timeout_s=0.2)
-    hasty.init("alice", install=False)
     outside.fault(vendor="cloudflare", kind="timeout", delay_s=1, times=20)
     with pytest.raises(OperationFailed, match=r"Cloudflare can't be reached: .*timed out"):
         hasty.up("alice")
@@ -193,8 +187,7 @@ def test_a_silent_cloud_is_given_up_and_the_next_up_goes_on(
 
 
 def test_a_location_that_runs_out_gives_way_to_the_next(place: Workplace, outside: Outside) -> None:
-    stacks = place.stacks()
-    stacks.init("alice", install=False)
+    stacks = place.initialised("alice")
     outside.sell_out("hel1")
     outside.fault(vendor="hetzner", method="POST", path="^/v1/servers$", status=412)
     result = stacks.up("alice")  # hel1 is known to be sold out, fsn1 turns out to be
@@ -207,8 +200,7 @@ def test_a_location_that_runs_out_gives_way_to_the_next(place: Workplace, outsid
 def test_no_stock_anywhere_is_said_and_the_next_up_works(
     place: Workplace, outside: Outside
 ) -> None:
-    stacks = place.stacks()
-    stacks.init("alice", install=False)
+    stacks = place.initialised("alice")
     outside.sell_out("hel1", "fsn1", "nbg1")
     with pytest.raises(NoCapacity, match="no cpx22 in stock in hel1, fsn1, nbg1") as stop:
         stacks.up("alice")

@@ -7,7 +7,7 @@ import yaml
 
 from stacks.errors import NeedsApproval, NoCapacity, OperationFailed, UnknownStack, UsageError
 from stacks.events import CERTIFICATE_TYPE, RECORD_TYPE, SERVER_TYPE
-from stacks.operations import Result, Stacks
+from stacks.operations import Result
 from tests.stacks.outside import Outside, address, location_of, type_of
 from tests.stacks.workplace import Workplace
 
@@ -29,8 +29,7 @@ def set_in_settings_file(place: Workplace, slug: str, key: str, value: str) -> N
 
 
 def test_a_life_from_nothing_to_nothing(place: Workplace, outside: Outside) -> None:
-    stacks = place.stacks()
-    stacks.init("alice", install=False)
+    stacks = place.initialised("alice")
     assert stacks.names() == ["alice"]
     assert stacks.outputs("alice") == {}
     everything = {("server", "create"), ("record", "create"), ("certificate", "create")}
@@ -170,10 +169,10 @@ def test_another_server_type_resizes_in_place_or_leaves_the_server_alone(
 
 
 def test_a_record_that_is_not_ours_is_never_touched_nor_joined(
-    stacks: Stacks, outside: Outside
+    place: Workplace, outside: Outside
 ) -> None:
     outside.add_record("alice", "192.0.2.7")
-    stacks.init("alice", install=False)
+    stacks = place.initialised("alice")
     with pytest.raises(OperationFailed, match=re.escape("not ours: A 192.0.2.7")) as stop:
         stacks.up("alice")
     assert "choose another name" in stop.value.remedy
@@ -185,9 +184,11 @@ def test_a_record_that_is_not_ours_is_never_touched_nor_joined(
     assert outside.record("alice").content == address(outside.server("alice"))
 
 
-def test_a_server_that_only_has_the_name_is_never_touched(stacks: Stacks, outside: Outside) -> None:
+def test_a_server_that_only_has_the_name_is_never_touched(
+    place: Workplace, outside: Outside
+) -> None:
     outside.add_server("alice")
-    stacks.init("alice", install=False)
+    stacks = place.initialised("alice")
     with pytest.raises(OperationFailed, match="named alice at Hetzner that is not ours"):
         stacks.up("alice")
     stacks.destroy("alice")

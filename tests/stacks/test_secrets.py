@@ -94,8 +94,7 @@ def unpacked(content: bytes) -> bytes:
 
 
 def test_no_secret_in_what_a_failing_command_says(place: Workplace, outside: Outside) -> None:
-    stacks = place.stacks()
-    stacks.init("alice", install=False)
+    stacks = place.initialised("alice")
     secrets = secrets_of(stacks, "alice")
     outside.fault(vendor="hetzner", method="POST", path="^/v1/servers$", status=500)
     with pytest.raises(StackError) as stop:

@@ -22,11 +22,13 @@ KEPT = ("PATH", "HOME", "XDG_CACHE_HOME", "TMPDIR")
 
 @dataclass(frozen=True)
 class Workplace:
-    """`given`: the settings as environment variables. `engine`: the one to use in this process."""
+    """`given`: the settings as environment variables. `engine`: the one to use in this process.
+    `inits`: state and settings file of every stack that a test has initialised so far."""
 
     directory: Path
     given: dict[str, str]
     engine: Engine
+    inits: dict[str, tuple[bytes, bytes]]
     started: "list[subprocess.Popen[str]]" = field(default_factory=list)
 
     def settings(self, **changed: Any) -> Settings:
@@ -38,11 +40,26 @@ class Workplace:
         """The operations under these settings, some of them changed."""
         return Stacks(self.settings(**changed), self.engine, wait_s=wait_s)
 
-    def made(self, *slugs: str) -> Stacks:
-        """The operations, with stacks of these names initialised and up."""
+    def initialised(self, *slugs: str) -> Stacks:
+        """The operations, with stacks of these names that have no install and were never up.
+
+        What `init` writes is kept for the next test that wants it: it costs most of a second.
+        """
         stacks = self.stacks()
         for slug in slugs:
-            stacks.init(slug, install=False)
+            files = (self.state_file(slug), self.settings_file(slug))
+            if slug not in self.inits:
+                stacks.init(slug, install=False)
+                self.inits[slug] = (files[0].read_bytes(), files[1].read_bytes())
+            for file, content in zip(files, self.inits[slug], strict=True):
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(content)
+        return stacks
+
+    def made(self, *slugs: str) -> Stacks:
+        """The operations, with stacks of these names initialised and up."""
+        stacks = self.initialised(*slugs)
+        for slug in slugs:
             stacks.up(slug)
         return stacks
 
