@@ -3,6 +3,7 @@
 import argparse
 import signal
 import sys
+import warnings
 from collections.abc import Callable
 from types import FrameType
 
@@ -18,6 +19,7 @@ def main(argv: list[str] | None = None) -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     sys.unraisablehook = _quietly(sys.unraisablehook)
+    warnings.filterwarnings("ignore", "Error in event stream")  # the SDK's, of an engine we killed
     try:
         return int(args.handler(args))
     except StackError as error:

@@ -109,14 +109,8 @@ def _listener(args: argparse.Namespace) -> "Callable[[Progress], None]":
     from stacks import render
 
     # Progress goes to stderr when stdout is for a machine.
-    console = Console(stderr=True, highlight=False) if args.json else terminal.console()
-
-    def listen(progress: "Progress") -> None:
-        # Whoever read us left (head, less): the operation goes on, and its end says so.
-        with contextlib.suppress(BrokenPipeError):
-            render.print_progress(console, progress)
-
-    return listen
+    console = terminal.console(stderr=args.json)
+    return lambda progress: render.print_progress(console, progress)
 
 
 def _show(args: argparse.Namespace, result: "Result") -> int:

@@ -30,7 +30,9 @@ def unknown(stack: str) -> UnknownStack:
 def translate(error: sdk.CommandError, stack: str, recorder: Recorder | None = None) -> StackError:
     """The StackError that says what `error` means; the engine's own words are kept as its log."""
     recorder = recorder or Recorder()
-    said = [*recorder.errors, str(error).partition("stderr:")[2]]
+    out, _, err = str(error).partition("\n stderr:")
+    # A plain command tells of no events: its errors stand in its output.
+    said = [*(recorder.errors or re.findall(r"^ +error: .*", out, re.MULTILINE)), err]
     known = _by_words("\n".join(said), stack)
     if known is not None:
         return known

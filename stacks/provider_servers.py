@@ -1,7 +1,7 @@
 """Provider plugins that run once and serve many operations.
 
 Each engine would start its own: 0.3 to 1 s and up to 130 MB apiece. Attached to running ones by
-PULUMI_DEBUG_PROVIDERS, eight operations at once take a third less time (docs/performance.md).
+PULUMI_DEBUG_PROVIDERS, eight operations at once take half the time (docs/performance.md).
 """
 
 import contextlib

@@ -17,11 +17,20 @@ PROVIDERS = {SERVER_TYPE: "hetzner", RECORD_TYPE: "cloudflare"}
 
 
 def find_resource(deployment: dict[str, Any], kind: str) -> dict[str, Any] | None:
-    """The state's resource of a type (every instance has at most one that matters)."""
+    """The state's resource of a type (every instance has at most one that matters).
+
+    One that was deleted to be replaced, and was not yet, is as good as none.
+    """
+    return _find(deployment, kind, pending_replacement=False)
+
+
+def _find(
+    deployment: dict[str, Any], kind: str, pending_replacement: bool
+) -> dict[str, Any] | None:
     for resource in deployment.get("resources") or []:
-        gone = resource.get("delete") or resource.get("pendingReplacement")
-        if resource["type"] == kind and not gone:
-            return dict(resource)
+        pending = bool(resource.get("pendingReplacement"))
+        if resource["type"] == kind and not resource.get("delete"):
+            return dict(resource) if pending == pending_replacement else None
     return None
 
 
@@ -69,6 +78,10 @@ def _adopt(
             "look at them in the cloud's console and delete the wrong ones, then run again",
         )
     item = found[0]
+    half_replaced = _find(deployment, kind, pending_replacement=True)
+    if half_replaced:
+        _finish_replacement(stack, half_replaced["urn"], item.id)
+        return f"adopted {item.kind} {item.id}, by which an operation was replacing another"
     name = {SERVER_TYPE: "server", RECORD_TYPE: "record"}[kind]
     identifier = item.id if kind == SERVER_TYPE else f"{_zone(stack)}/{item.id}"
     _import(stack, deployment, kind, name, identifier)
@@ -107,6 +120,18 @@ def _import(
         "--generate-code=false", "--protect=false", "--suppress-outputs",
     )  # fmt: skip
     file.unlink()
+
+
+def _finish_replacement(stack: ProjectStack, urn: str, identifier: str) -> None:
+    """The state keeps a resource that was deleted to be replaced until the new one is there, and
+    takes no import beside it: its entry becomes the new one's, and is read afresh."""
+    document = stack.export()
+    for resource in document["deployment"]["resources"]:
+        if resource["urn"] == urn:
+            resource["id"] = identifier
+            del resource["pendingReplacement"]
+    stack.import_(document)
+    stack.run("refresh", "--yes", "--skip-preview", "--target", urn)
 
 
 def _zone(stack: ProjectStack) -> str:

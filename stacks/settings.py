@@ -12,7 +12,9 @@ from stacks.errors import UsageError
 CHECKOUT = Path(__file__).resolve().parent.parent
 STATE = CHECKOUT / ".clawdet"
 
-MB_PER_OPERATION = 160  # measured at eight at once (docs/performance.md), with a margin
+# The costliest way, a process of `python -m stacks` for each, took 294 with eight at once; the
+# threads of one process that shares provider servers take under 100 each (docs/performance.md).
+MB_PER_OPERATION = 320
 MB_RESERVED = 1024  # for the system, the web app and the sandbox's clouds
 
 

@@ -54,7 +54,11 @@ class ProcessEach:
                 self._start(self._command(operation, stack), file)
                 for stack, file in zip(stacks, files, strict=True)
             ]
-            codes = [process.wait() for process in running]
+            try:
+                codes = [process.wait() for process in running]
+            except KeyboardInterrupt:
+                self.tree.kill()
+                raise
             for code, file in zip(codes, files, strict=True):
                 if code:
                     raise BenchError(f"{operation} ended with {code}:\n{file.read_text()[-2000:]}")
@@ -68,6 +72,7 @@ class ProcessEach:
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C is for us, who end them
             )
         self.tree.add(process.pid)
         return process
@@ -131,13 +136,15 @@ def start_facade(world: World, way: str) -> Iterator[Facade]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     ) as process:
+        facade = Facade(process)
         try:
-            yield Facade(process)
+            yield facade
         finally:
             assert process.stdin is not None
             process.stdin.close()  # its sign to end
             try:
                 process.wait(END_S)
             except subprocess.TimeoutExpired:
-                process.kill()
+                facade.tree.kill()

@@ -76,10 +76,11 @@ class Machine:
         self.await_ssh()
 
     def await_ssh(self, within_s: float = 60) -> None:
+        """Until somebody can log in to stay: cloud-init restarts sshd once on its way."""
         deadline = time.monotonic() + within_s
         while True:
             try:
-                self.run("true")
+                self.run("cloud-init status --wait")
                 return
             except (OSError, EOFError, paramiko.SSHException):
                 if time.monotonic() > deadline:

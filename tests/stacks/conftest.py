@@ -1,9 +1,5 @@
 """A sandbox with servers that exist in the API only, the engine, and a project per test."""
 
-import gc
-import logging
-import re
-import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -20,6 +16,7 @@ from stacks.plugins import installed
 from stacks.project import make_project
 from stacks.provider_servers import provider_servers
 from stacks.settings import STATE, Settings
+from tests.leaks import without_leaks_of_the_sdk
 from tests.stacks.outside import Outside
 from tests.stacks.workplace import Workplace
 
@@ -108,7 +105,8 @@ def own_plugins(
         "PULUMI_CONFIG_PASSPHRASE": PASSPHRASE,
     }
     place = Workplace(directory, given, engine, inits)
-    yield from _quietly(place, sandbox.running.clouds.port)
+    with without_leaks_of_the_sdk():
+        yield place
     for process in place.started:
         process.kill()
         process.communicate()
@@ -127,28 +125,3 @@ def place(own_plugins: Workplace, shared_plugins: str) -> Workplace:
 def stacks(place: Workplace) -> Stacks:
     """The operations of `place`."""
     return place.stacks()
-
-
-def _quietly(place: Workplace, clouds_port: int) -> Iterator[Workplace]:
-    """After a failed operation Pulumi's SDK leaves its event loop and coroutines lying around,
-    of which Python warns whenever it collects them, and its server logs the closed connection.
-    The Hetzner client, too, keeps connections that nothing closes."""
-    loop = r"unclosed (event loop|<socket.* family=1,"  # family 1: by which a loop wakes itself
-    theirs = re.compile(rf"{loop}|<socket.* raddr=\('127.0.0.1', {clouds_port}\))")
-
-    def filtered(found: "sys.UnraisableHookArgs") -> None:
-        code = getattr(found.object, "cr_code", None)
-        of_sdk = code is not None and "/pulumi/" in code.co_filename
-        unclosed = isinstance(found.exc_value, ResourceWarning)
-        if not of_sdk and not (unclosed and theirs.match(str(found.exc_value))):
-            hook(found)
-
-    log = logging.getLogger("grpc._server")
-    log.disabled = True
-    hook, sys.unraisablehook = sys.unraisablehook, filtered
-    try:
-        yield place
-    finally:
-        gc.collect()
-        sys.unraisablehook = hook
-        log.disabled = False

@@ -155,6 +155,10 @@ class Outside:
         """Hetzner's actions take at least that long from now on."""
         self._admin("PUT", "/hetzner/action-seconds", {"seconds": seconds})
 
+    def stall(self) -> None:
+        """Whoever asks next how an action goes on gets no answer for a long while."""
+        self.fault(vendor="hetzner", method="GET", path="^/v1/actions", kind="timeout", delay_s=20)
+
     def sell_out(self, *locations: str, server_type: str = "cpx22") -> None:
         for location in locations:
             self._stock(server_type, location, False)

@@ -21,6 +21,11 @@ COMMANDS = """
 """.split()  # noqa: SIM905 (a list of names reads best as words)
 
 
+def all_at_once(place: Workplace, *commands: list[str]) -> "list[subprocess.CompletedProcess[str]]":
+    """The ends of commands that run side by side."""
+    return [ended(process) for process in [place.start(*command) for command in commands]]
+
+
 def answer(ran: "subprocess.CompletedProcess[str]", code: int = 0) -> Any:
     """The one JSON document on stdout of a command that ended with `code`."""
     assert ran.returncode == code, ran.stderr
@@ -58,17 +63,21 @@ def test_a_life_by_commands(place: Workplace, outside: Outside, tmp_path: Path) 
     for line in ("creating_vps     server       create done", "configuring_dns  record "):
         assert line in up.stderr
 
-    outputs = answer(place.run("outputs", "alice", "--json"))
-    assert outputs == result["outputs"]
-    assert outputs["ipv4"] in place.run("outputs", "alice").stdout
-    (update,) = answer(place.run("history", "alice", "--json"))
-    assert (update["kind"], update["result"]) == ("update", "succeeded")
     exported = tmp_path / "state.json"
-    exported.write_text(place.run("export", "alice").stdout)
+    asked = ["outputs", "history", "export", "token"]
+    shown = all_at_once(place, *([name, "alice"] for name in asked))
+    assert result["outputs"]["ipv4"] in shown[0].stdout
+    assert re.search(r"update +succeeded", shown[1].stdout)
+    exported.write_text(shown[2].stdout)
+    assert re.fullmatch("[0-9a-f]{64}", shown[3].stdout.strip())
+    shown = all_at_once(
+        place, ["outputs", "alice", "--json"], ["history", "alice", "--json"], ["list", "--json"]
+    )
+    assert answer(shown[0]) == result["outputs"]
+    (update,) = answer(shown[1])
+    assert (update["kind"], update["result"]) == ("update", "succeeded")
+    assert answer(shown[2]) == [{"stack": "alice", "holder": None}]
     assert answer(place.run("import", "alice", str(exported), "--json")) == {"stack": "alice"}
-    assert answer(place.run("list", "--json")) == [{"stack": "alice", "holder": None}]
-    token = place.run("token", "alice").stdout.strip()
-    assert re.fullmatch("[0-9a-f]{64}", token)
 
     outside.delete_server("alice")
     drift = place.run("drift", "alice")
@@ -85,18 +94,23 @@ def test_a_life_by_commands(place: Workplace, outside: Outside, tmp_path: Path) 
 
 
 def test_wrong_usage_is_exit_code_2(place: Workplace, tmp_path: Path) -> None:
-    assert place.run("up").returncode == 2
-    assert place.run("frobnicate", "alice").returncode == 2
-    assert "'a_b' is no stack name" in refusal(place.run("up", "a_b"), 2)
+    place.initialised("alice")
+    unused, unknown = all_at_once(place, ["up"], ["frobnicate", "alice"])
+    assert unused.returncode == unknown.returncode == 2
+    documents = {name: tmp_path / name for name in ("empty", "half", "list", "bare")}
+    for name, text in zip(documents, ("", "{", "[]", '{"version": 3}'), strict=True):
+        documents[name].write_text(text)
+    expected = {
+        "'a_b' is no stack name": ["up", "a_b"],
+        "no stack 'ghost'": ["drift", "ghost"],
+        "--yes says 'bob'": ["destroy", "alice", "--yes", "bob"],
+        "--approve-server-change says 'bob'": ["up", "alice", "--approve-server-change", "bob"],
+    } | {str(file): ["import", "alice", str(file)] for file in documents.values()}
+    refused = all_at_once(place, *expected.values())
+    for words, ran in zip(expected, refused, strict=True):
+        assert words in refusal(ran, 2)
     refusal(place.run("up", "alice", PULUMI_CONFIG_PASSPHRASE=""), 2)
     refusal(place.run("up", "alice", CLAWDET_MAX_OPERATIONS="many"), 2)
-    place.initialised("alice")
-    assert "says 'bob'" in refusal(place.run("destroy", "alice", "--yes", "bob"), 2)
-    assert "says 'bob'" in refusal(place.run("up", "alice", "--approve-server-change", "bob"), 2)
-    for text in ("", "{", "[]", '{"version": 3}'):
-        document = tmp_path / "document.json"
-        document.write_text(text)
-        assert "document.json" in refusal(place.run("import", "alice", str(document)), 2)
 
 
 def test_a_busy_stack_is_exit_code_3(place: Workplace) -> None:

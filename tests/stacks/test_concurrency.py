@@ -56,7 +56,7 @@ def test_eight_stacks_at_once_see_each_only_their_own_configuration(
 ) -> None:
     with provider_servers(own_plugins.settings().pulumi_home) as ports:
         stacks = own_plugins.stacks(pulumi_debug_providers=ports, clawdet_max_operations=8)
-        at_once(lambda slug: stacks.init(slug, install=False), SLUGS)
+        at_once(own_plugins.initialised, SLUGS)
         tokens = {stacks.secrets(slug).gateway_token for slug in SLUGS[:2]}
         assert len(tokens) == 2
         results = at_once(stacks.up, SLUGS)
@@ -70,7 +70,7 @@ def test_eight_stacks_at_once_whose_engines_start_their_own_plugins(
     place: Workplace, own_plugins: Workplace, outside: Outside
 ) -> None:
     stacks = place.stacks(clawdet_max_operations=8)
-    place.initialised(*SLUGS)
+    at_once(place.initialised, SLUGS)
     at_once(own_plugins.stacks(clawdet_max_operations=8).up, SLUGS)
     check_each_saw_only_its_own(stacks, outside)
 
@@ -133,7 +133,7 @@ def check_clean(place: Workplace, stacks: Stacks, outside: Outside) -> None:
     assert stacks.holder("alice") is None
     assert place.engine_of("alice") is None
     assert not place.state("alice").get("pending_operations")
-    assert not list((place.directory / ".clawdet/state/.pulumi/locks").rglob("*.json"))
+    assert not place.backend_locks("alice")
     outside.slow_actions(0)
     stacks.up("alice")
     assert len(outside.servers()) == len(outside.records()) == len(outside.certificates()) == 1

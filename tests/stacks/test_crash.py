@@ -4,15 +4,18 @@ import os
 import signal
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
+from sandbox.plugins.install import install
 from stacks.errors import NoCapacity, OperationFailed
 from stacks.operations import Stacks
 from tests.stacks.outside import Outside, address, location_of, until
-from tests.stacks.workplace import Workplace, ended
+from tests.stacks.workplace import Workplace, ended, set_in_settings_file
 
 pytestmark = pytest.mark.engine
 
@@ -27,16 +30,16 @@ def check_whole(place: Workplace, stacks: Stacks, outside: Outside, slug: str = 
     assert len(outside.certificates(slug)) == 1
     assert stacks.outputs(slug)["serverId"] == str(server.id)
     assert not place.state(slug).get("pending_operations")
-    assert not list((place.directory / ".clawdet/state/.pulumi/locks").rglob("*.json"))
+    assert not place.backend_locks(slug)
     assert stacks.holder(slug) is None
     assert place.processes() == []
     assert not stacks.up(slug).changed
 
 
-def begin_up(place: Workplace, outside: Outside, seconds: float) -> "subprocess.Popen[str]":
-    """`up` of alice in a process of its own, at the moment when the server is being made."""
+def begin_up(place: Workplace, outside: Outside) -> "subprocess.Popen[str]":
+    """`up` of alice in a process of its own, which made the server and does not know it yet."""
     place.initialised("alice")
-    outside.slow_actions(seconds)
+    outside.stall()
     driver = place.start("up", "alice")
     until(outside.servers, "the server")
     return driver
@@ -46,7 +49,7 @@ def begin_up(place: Workplace, outside: Outside, seconds: float) -> "subprocess.
 def test_kill_9_in_the_middle_of_up_is_mended_by_the_next(
     own_plugins: Workplace, place: Workplace, outside: Outside, victims: str
 ) -> None:
-    driver = begin_up(own_plugins, outside, 4)
+    driver = begin_up(own_plugins, outside)
     engine = until(lambda: own_plugins.engine_of("alice"), "the engine")
     killed = [p for p in (psutil.Process(driver.pid), engine) if _role(p) in victims]
     for process in killed:
@@ -54,13 +57,35 @@ def test_kill_9_in_the_middle_of_up_is_mended_by_the_next(
     said = ended(driver)
     if victims == "engine":
         assert said.returncode == 1
-        assert "the engine was ended by SIGKILL" in said.stderr
+        what, _ = said.stderr.splitlines()
+        assert what == "error: the engine was ended by SIGKILL"
     stacks = place.stacks()
     result = stacks.up("alice")
     if "engine" in victims:
         assert "lifted the lock of an engine whose process is dead" in result.notes
         assert any("adopted server" in note for note in result.notes)
     check_whole(place, stacks, outside)
+
+
+def test_plugins_that_outlive_their_killed_engine_are_ended(
+    own_plugins: Workplace, place: Workplace, outside: Outside, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    hcloud = next(path for path in install(home) if path.name == "pulumi-resource-hcloud")
+    shim = hcloud.read_text()
+    hcloud.write_text(shim.replace("PYTHONPATH=", "sleep 300 >/dev/null 2>&1 &\nPYTHONPATH=", 1))
+    driver = begin_up(
+        replace(own_plugins, given=own_plugins.given | {"PULUMI_HOME": str(home)}), outside, 2
+    )
+    engine = until(lambda: own_plugins.engine_of("alice"), "the engine")
+    sleepers = [p for p in engine.children(recursive=True) if p.name() == "sleep"]
+    assert sleepers
+    driver.kill()
+    engine.kill()
+    ended(driver)
+    assert all(sleeper.is_running() for sleeper in sleepers)
+    place.stacks().up("alice")
+    assert not any(sleeper.is_running() for sleeper in sleepers)
 
 
 def _role(process: psutil.Process) -> str:
@@ -78,6 +103,8 @@ def test_ctrl_c_and_sigterm_end_the_command_soon_and_the_next_up_goes_on(
     began = time.monotonic()
     for slug, driver in drivers.items():
         driver.send_signal(signals[slug])
+        if slug == "bob":  # a person who insists
+            driver.send_signal(signal.SIGINT)
     for driver in drivers.values():
         said = ended(driver, ENDS_S)
         assert said.returncode == 130
@@ -152,7 +179,7 @@ def test_a_record_and_a_certificate_whose_creation_was_not_answered(
     check_whole(place, stacks, outside)
 
 
-def test_a_replacement_whose_second_half_was_not_answered_is_mended(
+def test_a_server_made_anew_whose_creation_was_not_answered_is_adopted(
     place: Workplace, outside: Outside
 ) -> None:
     stacks = place.made("alice")
@@ -161,6 +188,19 @@ def test_a_replacement_whose_second_half_was_not_answered_is_mended(
     with pytest.raises(OperationFailed, match="no answer"):
         stacks.up("alice", refresh=True, approve_server_change=True)
     stacks.up("alice", refresh=True, approve_server_change=True)
+    check_whole(place, stacks, outside)
+
+
+@pytest.mark.parametrize("trouble", [{"kind": "lost_response"}, {"status": 503}])
+def test_a_replacement_that_ends_half_way_is_mended(
+    place: Workplace, outside: Outside, trouble: dict[str, Any]
+) -> None:
+    stacks = place.made("alice")
+    set_in_settings_file(place, "alice", "location", "fsn1")
+    outside.fault(vendor="hetzner", method="POST", path="^/v1/servers$", **trouble)
+    with pytest.raises(OperationFailed):  # by now the old server is gone
+        stacks.up("alice", approve_server_change=True)
+    stacks.up("alice", approve_server_change=True)
     check_whole(place, stacks, outside)
 
 

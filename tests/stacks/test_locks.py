@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -95,4 +96,59 @@ def test_slots_bound_operations_across_stacks(tmp_path: Path) -> None:
     ):
         pass
     with hold_slot(tmp_path, 2, 0):
+        pass
+
+
+def test_looking_at_who_holds_a_stack_refuses_nobody(tmp_path: Path) -> None:
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.is_set():
+            current_holder(tmp_path, "alice")
+
+    lookers = [threading.Thread(target=look) for _ in range(2)]
+    for looker in lookers:
+        looker.start()
+    try:
+        for _ in range(100):
+            with hold_stack(tmp_path, "alice", "up"):
+                pass
+    finally:
+        over.set()
+        for looker in lookers:
+            looker.join()
+
+
+def test_a_holder_is_never_read_by_halves(tmp_path: Path) -> None:
+    with hold_stack(tmp_path, "alice", "up") as lock:
+        ids = set()
+        for pid in range(100):
+            lock.engine_started(os.getpid() if pid % 2 else 0)
+            holder = current_holder(tmp_path, "alice")
+            assert holder is not None
+            ids.add(holder.id)
+        assert ids == {lock.holder.id}
+
+
+def test_an_engine_that_a_dead_holder_left_stays_known_until_it_is_replaced(tmp_path: Path) -> None:
+    for _ in range(3):  # each dies before it has ended the first one's engine
+        with pytest.raises(RuntimeError), hold_stack(tmp_path, "alice", "up") as lock:
+            if lock.previous is None:
+                lock.engine_started(os.getpid())
+            raise RuntimeError("killed")
+    with hold_stack(tmp_path, "alice", "up") as lock:
+        assert lock.previous is not None
+        assert lock.previous.engine_pid == os.getpid()
+        assert lock.previous.engine_alive()
+
+
+def test_who_waits_for_a_slot_can_give_up(tmp_path: Path) -> None:
+    def give_up() -> None:
+        raise InterruptedError
+
+    with (
+        hold_slot(tmp_path, 1, 0),
+        pytest.raises(InterruptedError),
+        hold_slot(tmp_path, 1, 60, give_up),
+    ):
         pass

@@ -3,13 +3,12 @@
 import re
 
 import pytest
-import yaml
 
 from stacks.errors import NeedsApproval, NoCapacity, OperationFailed, UnknownStack, UsageError
 from stacks.events import CERTIFICATE_TYPE, RECORD_TYPE, SERVER_TYPE
 from stacks.operations import Result
 from tests.stacks.outside import Outside, address, location_of, type_of
-from tests.stacks.workplace import Workplace
+from tests.stacks.workplace import Workplace, set_in_settings_file
 
 pytestmark = pytest.mark.engine
 
@@ -18,14 +17,6 @@ def done(result: Result) -> set[tuple[str, str]]:
     """What happened to which kind of resource; components and providers left out."""
     kinds = {SERVER_TYPE: "server", RECORD_TYPE: "record", CERTIFICATE_TYPE: "certificate"}
     return {(kinds[c.type], c.op) for c in result.changes if c.type in kinds}
-
-
-def set_in_settings_file(place: Workplace, slug: str, key: str, value: str) -> None:
-    """What an operator's `pulumi config set` does."""
-    file = place.settings_file(slug)
-    document = yaml.safe_load(file.read_text())
-    document["config"][f"clawdet:{key}"] = value
-    file.write_text(yaml.safe_dump(document))
 
 
 def test_a_life_from_nothing_to_nothing(place: Workplace, outside: Outside) -> None:
@@ -58,7 +49,7 @@ def test_a_life_from_nothing_to_nothing(place: Workplace, outside: Outside) -> N
     assert {op for _, op in done(destroyed)} == {"delete"}
     assert outside.is_empty()
     kinds = [update["kind"] for update in stacks.history("alice")]
-    assert kinds == ["destroy", "update", "update"]
+    assert kinds == ["destroy", "update"]  # what changes nothing is no update
     stacks.remove("alice")
     assert stacks.names() == []
     assert [name for name in place.files() if "alice" in name] == [".clawdet/locks/alice.lock"]
@@ -118,11 +109,15 @@ def test_a_server_that_is_gone_is_made_anew_only_when_that_is_approved(
         stacks.up("alice", refresh=True)
     assert "--approve-server-change alice" in stop.value.remedy
     assert (place.backend(), outside.servers()) == (before, [])
+    outside.fault(vendor="hetzner", method="POST", path="^/v1/servers$", status=412)
+    result = stacks.up("alice", refresh=True, approve_server_change=True)
+    assert result.notes == ("hel1 ran out of stock",)  # as any new server, where there is one
+    assert outside.record("alice").content == address(outside.server("alice"))
+
+    outside.delete_server("alice")
     stacks.refresh("alice")
     with pytest.raises(NeedsApproval, match="made anew"):  # the state has forgotten it, we have not
         stacks.up("alice")
-    stacks.up("alice", approve_server_change=True)
-    assert outside.record("alice").content == address(outside.server("alice"))
 
 
 def test_a_server_is_replaced_only_when_that_is_approved(

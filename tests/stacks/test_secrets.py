@@ -51,7 +51,7 @@ def watched(place: Workplace) -> Iterator[dict[str, bytes]]:
     over = threading.Event()
 
     def watch() -> None:
-        while not over.wait(0.02):
+        while not over.wait(0.1):
             for process in place.processes():
                 with contextlib.suppress(psutil.Error):
                     line = " ".join(process.cmdline())

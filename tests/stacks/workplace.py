@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import yaml
 
 from stacks.engine import Engine
 from stacks.operations import Stacks
@@ -28,7 +29,7 @@ class Workplace:
     directory: Path
     given: dict[str, str]
     engine: Engine
-    inits: dict[str, tuple[bytes, bytes]]
+    inits: dict[str, tuple[bytes, bytes]] = field(default_factory=dict)
     started: "list[subprocess.Popen[str]]" = field(default_factory=list)
 
     def settings(self, **changed: Any) -> Settings:
@@ -115,6 +116,11 @@ class Workplace:
         """The state backend's files, by name."""
         return {k: v for k, v in self.files().items() if k.startswith(".clawdet/state/")}
 
+    def backend_locks(self, slug: str) -> list[Path]:
+        """The locks that engines keep, or left, on a stack."""
+        locks = self.directory / ".clawdet/state/.pulumi/locks/organization/clawdet" / slug
+        return list(locks.glob("*.json"))
+
     # -- processes -------------------------------------------------------------------------
 
     def processes(self) -> list[psutil.Process]:
@@ -173,3 +179,11 @@ def plain_pulumi(place: Workplace, *arguments: str) -> "Iterator[subprocess.Pope
     finally:
         process.kill()
         process.wait()
+
+
+def set_in_settings_file(place: Workplace, slug: str, key: str, value: str) -> None:
+    """What an operator's `pulumi config set` does."""
+    file = place.settings_file(slug)
+    document = yaml.safe_load(file.read_text())
+    document["config"][f"clawdet:{key}"] = value
+    file.write_text(yaml.safe_dump(document))

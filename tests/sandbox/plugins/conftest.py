@@ -1,6 +1,5 @@
 """The engine, the plugins and the sandbox's clouds for the tests here."""
 
-import os
 import shutil
 import subprocess
 import sys
@@ -10,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from sandbox.clouds import cloudflare, hetzner
-from sandbox.paths import cache_dir
 from sandbox.plugins.install import install
+from stacks.engine import find
+from stacks.fetching import cache_dir
 from tests.leaks import without_leaks_of_the_sdk
 from tests.sandbox.clouds.live import Live, close_world, open_world
 from tests.sandbox.plugins import ssh_server
@@ -23,13 +23,11 @@ CHECKOUT = Path(__file__).resolve().parents[3]
 
 @pytest.fixture(scope="session")
 def engine() -> Path:
-    """The Pulumi CLI: CLAWDET_ENGINE, or on PATH, or in the cache."""
-    named = os.environ.get("CLAWDET_ENGINE") or shutil.which("pulumi")
-    cached = sorted(cache_dir().glob("engine/*/pulumi"))
-    found = Path(named) if named else (cached[-1] if cached else None)
+    """The Pulumi CLI that `make setup` installed."""
+    found = find(cache_dir())
     if found is None:
         pytest.fail("the Pulumi engine is missing: run `make setup`")
-    return found
+    return found.path
 
 
 @pytest.fixture(scope="session")
