@@ -132,6 +132,13 @@ def _still_busy(stack: str, _line: str) -> StackError:
     )
 
 
+def _half_written(stack: str, line: str) -> StackError:
+    return OperationFailed(
+        f"the state of {stack} can't be read: {line}",
+        f"if an engine was killed while it wrote: python -m stacks cancel {stack}",
+    )
+
+
 def _record_taken(stack: str, line: str) -> StackError:
     return OperationFailed(
         f"there is a DNS record for {stack} that is not ours: {line}",
@@ -173,6 +180,7 @@ MEANINGS: tuple[tuple[str, Callable[[str, str], StackError]], ...] = (
     ),
     (r"server name is already used", _server_name_taken),
     (r"\((locked|conflict)\)", _still_busy),
+    (r"failed to load checkpoint|unexpected end of JSON input", _half_written),
     # Cloudflare's 81053, 81054, 81057, 81058.
     (r"record with that host already exists|identical record already exists", _record_taken),
     (r"still has resources; removal rejected", _holds_resources),

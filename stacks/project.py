@@ -15,7 +15,7 @@ from pulumi.automation import errors as sdk
 from pulumi.automation._stack import UpdateSummary
 from semver import VersionInfo
 
-from stacks import failures
+from stacks import failures, state_files
 from stacks.command import EngineCommand
 from stacks.engine import Engine
 from stacks.errors import AlreadyThere, OperationFailed, UsageError
@@ -94,6 +94,11 @@ class ProjectStack:
         """UnknownStack if the state's folder has no such stack; other backends say so later."""
         if self._state_file and not self._state_file.exists():
             raise failures.unknown(self.name)
+
+    def mend_files(self) -> None:
+        """Remove from the state's folder what a killed engine left half written."""
+        if self._files:
+            state_files.mend(self._files, PROJECT, self.name)
 
     def automation(self) -> EngineStack:
         """The stack for the Automation API, running the project's program inline."""

@@ -127,6 +127,8 @@ class Operations:
         ):
             if lock.previous:
                 _end_orphans(lock.previous, stack.home)
+            if lock.previous or name == "cancel":
+                stack.mend_files()
             operation = Operation(stack, lock, on_progress)
             stack.command.before_start = lambda: self._check(lock)
             stack.command.on_start = lock.engine_started

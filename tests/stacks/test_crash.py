@@ -75,7 +75,7 @@ def test_plugins_that_outlive_their_killed_engine_are_ended(
     shim = hcloud.read_text()
     hcloud.write_text(shim.replace("PYTHONPATH=", "sleep 300 >/dev/null 2>&1 &\nPYTHONPATH=", 1))
     driver = begin_up(
-        replace(own_plugins, given=own_plugins.given | {"PULUMI_HOME": str(home)}), outside, 2
+        replace(own_plugins, given=own_plugins.given | {"PULUMI_HOME": str(home)}), outside
     )
     engine = until(lambda: own_plugins.engine_of("alice"), "the engine")
     sleepers = [p for p in engine.children(recursive=True) if p.name() == "sleep"]
@@ -128,6 +128,26 @@ def test_init_that_was_killed_half_way_can_be_done_again(
     stacks = place.initialised("alice")
     stacks.up("alice")
     check_whole(place, stacks, outside)
+
+
+def test_state_files_that_a_killed_engine_left_half_written_are_mended(
+    place: Workplace, outside: Outside
+) -> None:
+    stacks = place.made("alice")
+    state = place.state_file("alice")
+    locks = place.directory / ".clawdet/state/.pulumi/locks/organization/clawdet/alice"
+    attributes = state.with_name("alice.json.attrs")
+    rests = [locks / "5b31.json.attrs", locks / "5b31.json.18a.tmp", locks / "5b31.json"]
+    for file in (attributes, *rests):
+        file.write_text("")
+    with pytest.raises(OperationFailed, match="state of alice can't be read") as stop:
+        stacks.preview("alice")
+    assert "python -m stacks cancel alice" in stop.value.remedy
+    stacks.up("alice")  # after a failure every operation mends
+    check_whole(place, stacks, outside)
+    attributes.write_text("")
+    stacks.cancel("alice")
+    assert not stacks.preview("alice").changed
 
 
 def text_of(file: Path) -> str:
