@@ -91,6 +91,7 @@ class EngineCommand(PulumiCommand):
         out, err = _collect(process, on_output, on_error, stdin)
         result = CommandResult(stdout=out, stderr=err, code=process.returncode)
         if process.returncode != 0:
+            kill_all(session_members(process.pid))  # plugins of a CLI that was killed, say
             raise sdk.create_command_error(result)
         return result
 
@@ -126,17 +127,22 @@ def session_members(session: int) -> list[psutil.Process]:
 
 
 def stop_session(session: int) -> None:
-    """Interrupt the CLI that leads the session, insist, then kill; blocks until it is gone."""
+    """Interrupt the CLI that leads the session, insist, then kill; blocks until it is gone.
+
+    What it started ends with it, or is killed then.
+    """
     for patience in (SECOND_INTERRUPT_S, KILL_S):
-        for process in session_members(session):
-            if process.pid == session:
-                _send(process, signal.SIGINT)
+        for leader in _leader(session):
+            _send(leader, signal.SIGINT)
         deadline = time.monotonic() + patience
-        while time.monotonic() < deadline:
-            if not session_members(session):
-                return
+        while _leader(session) and time.monotonic() < deadline:
             time.sleep(0.1)
     kill_all(session_members(session))
+
+
+def _leader(session: int) -> list[psutil.Process]:
+    """The session's leader, if it lives."""
+    return [process for process in session_members(session) if process.pid == session]
 
 
 def kill_all(processes: list[psutil.Process]) -> None:

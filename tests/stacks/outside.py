@@ -27,7 +27,7 @@ def until(look: Callable[[], Found | None], what: str, timeout_s: float = PATIEN
     while not (found := look()):
         if time.monotonic() > ends:
             raise TimeoutError(f"{what} did not come within {timeout_s:.0f} s")
-        time.sleep(0.02)
+        time.sleep(0.1)
     return found
 
 

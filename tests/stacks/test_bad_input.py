@@ -94,13 +94,11 @@ def test_a_token_that_is_refused_is_named_and_configure_mends_it(
     place: Workplace, outside: Outside, cloud: str, variable: str, wrong: str
 ) -> None:
     changed: dict[str, Any] = {variable: wrong}
-    bad, good = place.stacks(**changed), place.stacks()
-    bad.init("alice", install=False)
+    bad, good = place.stacks(**changed), place.made("alice")
+    place.initialised("bob")
     with pytest.raises(Refused, match=f"{cloud} refused the token"):
-        bad.up("alice")
-    assert outside.servers() == []
-    good.configure("alice", install=False)
-    good.up("alice")
+        bad.up("bob")
+    assert len(outside.servers()) == 1
 
     bad.configure("alice", install=False)
     for operation in (bad.drift, bad.destroy):
@@ -150,8 +148,8 @@ def test_a_cloud_that_is_not_there_is_named(
 
 
 def test_an_unknown_server_type_or_image_is_named(place: Workplace, outside: Outside) -> None:
+    place.initialised("alice")
     odd = place.stacks(clawdet_server_type="cpx99")
-    odd.init("alice", install=False)
     with pytest.raises(UsageError, match="no server type 'cpx99'") as stop:
         odd.up("alice")
     assert "CLAWDET_SERVER_TYPE" in stop.value.remedy

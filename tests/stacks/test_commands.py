@@ -63,20 +63,21 @@ def test_a_life_by_commands(place: Workplace, outside: Outside, tmp_path: Path) 
     for line in ("creating_vps     server       create done", "configuring_dns  record "):
         assert line in up.stderr
 
-    exported = tmp_path / "state.json"
-    asked = ["outputs", "history", "export", "token"]
-    shown = all_at_once(place, *([name, "alice"] for name in asked))
+    shown = all_at_once(
+        place,
+        *([name, "alice"] for name in ("outputs", "history", "export", "token")),
+        *([name, "alice", "--json"] for name in ("outputs", "history")),
+        ["list", "--json"],
+    )
     assert result["outputs"]["ipv4"] in shown[0].stdout
     assert re.search(r"update +succeeded", shown[1].stdout)
+    exported = tmp_path / "state.json"
     exported.write_text(shown[2].stdout)
     assert re.fullmatch("[0-9a-f]{64}", shown[3].stdout.strip())
-    shown = all_at_once(
-        place, ["outputs", "alice", "--json"], ["history", "alice", "--json"], ["list", "--json"]
-    )
-    assert answer(shown[0]) == result["outputs"]
-    (update,) = answer(shown[1])
+    assert answer(shown[4]) == result["outputs"]
+    (update,) = answer(shown[5])
     assert (update["kind"], update["result"]) == ("update", "succeeded")
-    assert answer(shown[2]) == [{"stack": "alice", "holder": None}]
+    assert answer(shown[6]) == [{"stack": "alice", "holder": None}]
     assert answer(place.run("import", "alice", str(exported), "--json")) == {"stack": "alice"}
 
     outside.delete_server("alice")

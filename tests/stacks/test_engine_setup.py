@@ -31,7 +31,7 @@ def setup(machine: Machine, **env: str) -> "subprocess.CompletedProcess[str]":
 
 
 def wait_for(path: Path) -> str:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         if path.exists() and (text := path.read_text()):
             return text
@@ -89,7 +89,7 @@ def test_no_go_and_no_internet_end_in_one_error_that_says_what_to_do(machine: Ma
     assert "No Pulumi engine" in done.stderr
     assert "Install Pulumi 3.253.0 or newer, or Go" in done.stderr
     assert "Traceback" not in done.stderr
-    assert time.monotonic() - started < 8
+    assert time.monotonic() - started < 40
 
 
 def test_a_go_without_its_module_proxy_is_told_so(machine: Machine) -> None:
@@ -125,7 +125,7 @@ def test_an_interrupt_ends_the_build_too_and_leaves_nothing(machine: Machine) ->
     process = machine.start("setup")
     builder = int(wait_for(machine.root / "builds.pid"))
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=20)
+    _, said = process.communicate(timeout=60)
     assert process.returncode in (130, -signal.SIGINT)
     assert "Traceback" not in said
     assert not alive(builder)
@@ -137,7 +137,7 @@ def test_after_a_kill_in_the_middle_of_a_build_the_next_setup_works(machine: Mac
     process = machine.start("setup")
     builder = int(wait_for(machine.root / "builds.pid"))
     process.kill()
-    process.communicate(timeout=20)
+    process.communicate(timeout=60)
     machine.add_go()
     assert setup(machine).returncode == 0
     assert machine.leftovers() == []

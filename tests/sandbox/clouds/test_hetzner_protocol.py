@@ -210,16 +210,6 @@ def test_times_are_in_the_vendors_form(client: Loose, live: Live) -> None:
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", document["created"])
 
 
-def test_a_request_takes_a_few_milliseconds(client: Loose) -> None:
-    make_server(client)
-    took = []
-    for _ in range(50):
-        started = time.perf_counter()
-        client.servers.get_all()
-        took.append(time.perf_counter() - started)
-    assert sorted(took)[25] < 0.05
-
-
 STRANGE: list[Any] = [
     None, True, -1, 0, 1.5, 10**30, "", " ", "9" * 5000, "\ud800", "\0", [], [None], {}, {"id": []},
 ]  # fmt: skip

@@ -87,7 +87,7 @@ class Setup:
     def request(self, method: str, name: str, path: str = "/", **options: Any) -> httpx.Response:
         headers = {"Host": self.authority(name)} | options.pop("headers", {})
         url = f"http://127.0.0.1:{self.port}{path}"
-        return httpx.request(method, url, headers=headers, timeout=10, **options)
+        return httpx.request(method, url, headers=headers, timeout=60, **options)
 
 
 @pytest.fixture(scope="session")

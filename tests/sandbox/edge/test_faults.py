@@ -133,7 +133,7 @@ def test_a_connection_that_breaks_before_the_answer_is_520(edge: Setup) -> None:
     with silent(address, edge.http_port) as listening:
         eventually(lambda: True, after_s=0.6)
         listening.settimeout(5)
-        with socket.create_connection(("127.0.0.1", edge.port), timeout=5) as visitor:
+        with socket.create_connection(("127.0.0.1", edge.port), timeout=30) as visitor:
             visitor.sendall(f"GET / HTTP/1.1\r\nHost: {edge.authority(name)}\r\n\r\n".encode())
             for _ in range(2):  # what can be asked twice is asked twice
                 listening.accept()[0].close()

@@ -122,7 +122,7 @@ def test_the_answer_to_head_has_the_length_and_no_body(edge: Setup) -> None:
 
 def test_a_visitor_that_waits_for_100_continue_is_told_to_go_on(edge: Setup) -> None:
     name = edge.site()
-    with socket.create_connection(("127.0.0.1", edge.port), timeout=5) as visitor:
+    with socket.create_connection(("127.0.0.1", edge.port), timeout=30) as visitor:
         head = f"POST /digest HTTP/1.1\r\nHost: {edge.authority(name)}\r\nContent-Length: 2\r\n"
         visitor.sendall(f"{head}Expect: 100-continue\r\nConnection: close\r\n\r\n".encode())
         assert visitor.recv(100).startswith(b"HTTP/1.1 100 ")

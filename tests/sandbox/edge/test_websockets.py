@@ -9,15 +9,15 @@ from tests.sandbox.edge.conftest import Setup, eventually
 
 
 def dial(edge: Setup, name: str, path: str = "/ws", *protocols: str) -> ClientConnection:
-    connection = socket.create_connection(("127.0.0.1", edge.port), timeout=5)
+    connection = socket.create_connection(("127.0.0.1", edge.port), timeout=30)
     return connect(
         f"ws://{edge.authority(name)}{path}",
         sock=connection,
         subprotocols=protocols or None,  # type: ignore[arg-type]  # names are plain strings
         proxy=None,
         max_size=None,
-        open_timeout=5,
-        close_timeout=5,
+        open_timeout=30,
+        close_timeout=30,
     )
 
 
@@ -25,14 +25,14 @@ def test_messages_go_both_ways_as_they_are(edge: Setup) -> None:
     with dial(edge, edge.site()) as visitor:
         for message in ("hello", "żółw", b"\x00\xff", "x" * 5_000_000, ""):
             visitor.send(message)
-            assert visitor.recv(timeout=5) == message
+            assert visitor.recv(timeout=30) == message
 
 
 def test_the_handshake_tells_the_origin_what_a_request_would(edge: Setup) -> None:
     name = edge.site()
     with dial(edge, name) as visitor:
         visitor.send("headers")
-        seen = {key.lower(): value for key, value in json.loads(visitor.recv(timeout=5)).items()}
+        seen = {key.lower(): value for key, value in json.loads(visitor.recv(timeout=30)).items()}
     assert seen["host"] == name
     assert seen["cf-connecting-ip"] == "127.0.0.1"
     assert seen["x-forwarded-proto"] == "https"
@@ -52,7 +52,7 @@ def test_the_visitor_learns_with_which_code_the_origin_closed(edge: Setup) -> No
     with dial(edge, edge.site()) as visitor:
         visitor.send("close")
         with pytest.raises(ConnectionClosed) as closed:
-            visitor.recv(timeout=5)
+            visitor.recv(timeout=30)
     assert closed.value.rcvd is not None
     assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (4001, "enough")
 
@@ -72,7 +72,7 @@ def test_an_origin_that_vanishes_breaks_the_visitors_connection(edge: Setup) -> 
     with dial(edge, edge.site()) as visitor:
         visitor.send("vanish")
         with pytest.raises(ConnectionClosed) as closed:
-            visitor.recv(timeout=5)
+            visitor.recv(timeout=30)
     assert closed.value.rcvd is None
 
 

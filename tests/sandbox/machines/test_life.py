@@ -14,8 +14,11 @@ from tests.sandbox.machines.conftest import Ssh, is_refused, wait_for_banner
 pytestmark = pytest.mark.machine
 
 
+PATIENCE_S = 120  # what a loaded machine may take; nothing waits that long when all is well
+
+
 def wait_for_state(machines: Machines, id_: int, state: str) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_S
     while machines.state(id_) != state:
         assert time.monotonic() < deadline, f"still {machines.state(id_)}"
         time.sleep(0.05)
@@ -69,10 +72,11 @@ def test_power_off_refuses_connections_and_power_on_brings_the_disk_back(
 def test_the_guests_own_power_off_and_reboot_are_seen(machines: Machines, ssh: Ssh) -> None:
     address = machines.address(1)
     machines.create(ssh.spec(1, "alice"))
+    ssh.run(address, "cloud-init status --wait")  # a request amid the boot waits for its jobs
     started = "cut -d' ' -f22 /proc/1/stat"
     first = ssh.run(address, started)
     ssh.try_run(address, "systemctl reboot")
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_S
     while ssh.try_run(address, started).stdout in (first, ""):
         assert time.monotonic() < deadline
     assert machines.state(1) == "running"
@@ -107,7 +111,7 @@ def test_a_guest_that_ignores_the_request_is_switched_off_after_the_grace(
     started = time.monotonic()
     machines.shutdown(1)
     assert machines.state(1) == "off"
-    assert 2 <= time.monotonic() - started < 15
+    assert 2 <= time.monotonic() - started < 60  # systemd would wait 90 s
 
 
 def test_a_server_made_from_a_snapshot_has_its_disk_and_an_identity_of_its_own(

@@ -59,7 +59,7 @@ def read_all(connection: socket.socket) -> bytes:
 
 def test_an_answer_comes_after_the_client_has_finished_sending(through_relay: Through) -> None:
     target = serve(lambda c: c.sendall(read_all(c)[::-1]))
-    with socket.create_connection(through_relay(target), timeout=10) as client:
+    with socket.create_connection(through_relay(target), timeout=60) as client:
         client.sendall(b"question")
         client.shutdown(socket.SHUT_WR)
         assert read_all(client) == b"noitseuq"
@@ -110,17 +110,17 @@ def test_a_closed_port_behind_it_resets_the_connection_at_once(through_relay: Th
     started = time.monotonic()
     with (
         pytest.raises(ConnectionResetError),  # which connect() may see already
-        socket.create_connection(through_relay(target), timeout=10) as client,
+        socket.create_connection(through_relay(target), timeout=60) as client,
     ):
         client.recv(1)
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 10  # not the time-out
 
 
 def test_a_servers_reset_reaches_the_client_as_a_reset(through_relay: Through) -> None:
     def reset(connection: socket.socket) -> None:
         connection.recv(1)  # what follows stays unread, so that close() resets
 
-    with socket.create_connection(through_relay(serve(reset)), timeout=10) as client:
+    with socket.create_connection(through_relay(serve(reset)), timeout=60) as client:
         client.sendall(b"xyz")
         with pytest.raises(ConnectionResetError):
             client.recv(1)
@@ -138,13 +138,13 @@ def test_closing_a_forward_refuses_new_connections_and_resets_old_ones() -> None
 
     target = serve(answer_and_wait)
     forward = relay.forward(listener, socket.socket, target)
-    with socket.create_connection(address, timeout=10) as client:
+    with socket.create_connection(address, timeout=60) as client:
         client.sendall(b"x")
         assert client.recv(1) == b"x"
         forward.close()
         with pytest.raises(ConnectionResetError):
             client.recv(1)
         with pytest.raises(ConnectionRefusedError):
-            socket.create_connection(address, timeout=10)
+            socket.create_connection(address, timeout=60)
     done.set()
     relay.close()

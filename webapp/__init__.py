@@ -1,0 +1,1 @@
+"""Who asks for an instance and when: accounts, trial, billing, instances, fleet."""

@@ -1,0 +1,1 @@
+"""Who somebody is: sign-in with X, sessions, e-mail address, terms."""

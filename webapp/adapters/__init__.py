@@ -1,0 +1,1 @@
+"""Clients of the companies we talk to, built once from the settings."""

@@ -1,0 +1,1 @@
+"""Money: plan, checkout, subscription, and what a missed payment leads to."""

@@ -1,0 +1,1 @@
+"""Personal assistants: what should be, what is, and how the one becomes the other."""

@@ -1,0 +1,1 @@
+"""Letters: kept with what caused them, sent by a job."""

@@ -1,0 +1,1 @@
+"""Five free messages, before anybody signs in."""
