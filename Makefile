@@ -2,13 +2,14 @@
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 MAKEFLAGS += --no-print-directory
-.PHONY: help setup demo sandbox test lint bench doctor lock clean environment engine
+.PHONY: help setup demo run sandbox test lint bench doctor lock clean environment engine
 
 BIN := .venv/bin
 SANDBOX := .clawdet/sandbox
-# What the pretend servers need of Debian; tests use the ssh server's tools as well.
-PACKAGES := ca-certificates curl iproute2 mmdebstrap nftables openssh-client openssh-server \
-	slirp4netns systemd-container zstd
+# What the pretend servers need of Debian, a browser, and what tests use: the ssh server's tools
+# and PostgreSQL's programs.
+PACKAGES := ca-certificates chromium curl iproute2 mmdebstrap nftables openssh-client \
+	openssh-server postgresql slirp4netns systemd-container zstd
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -17,8 +18,11 @@ setup: engine ## install all it takes: Python packages, engine, plugins, the ser
 	@tools/system-packages.sh $(PACKAGES) || true
 	@$(BIN)/python -m sandbox setup
 
-demo: setup ## take one user's server through its life, from nothing to nothing
+demo: setup ## take a customer from the landing page to their own assistant, and on to the end
 	@$(BIN)/python -m demo
+
+run: setup ## serve Clawdet here: web, worker and, without keys of your own, the sandbox
+	@$(BIN)/python -m local
 
 sandbox: setup ## keep the outside world running for hands-on work
 	@$(BIN)/python -m sandbox serve --dir $(SANDBOX)
@@ -32,8 +36,9 @@ lint: environment ## check style, types and folder rules only
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-bench: setup ## measure the engine, beside the plain CLI and the usual example
+bench: setup ## measure the engine, beside the plain CLI and the usual example; and the web app
 	@$(BIN)/python -m bench.engine
+	@$(BIN)/python -m bench.web
 
 doctor: environment ## say what this machine has and what it lacks
 	@$(BIN)/python -m stacks doctor

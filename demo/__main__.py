@@ -1,28 +1,36 @@
-"""`make demo`: one customer's server through its whole life, with nothing but this machine.
+"""`make demo`: a customer's way in a browser, then the server's life, on nothing but this machine.
 
 Exit codes: 0 every check held, 1 one did not, 3 some could not be shown here (it says which).
 """
 
 import argparse
-import secrets
 import shutil
 import signal
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
 
+from playwright.sync_api import Error as PlaywrightError
 from rich.console import Console
 
+from demo.journey import Journey, browser_page
 from demo.life import Life
 from demo.steps import Steps, Unfulfilled
+from local.processes import NotReady
+from local.serving import serve
 from sandbox import running
 from sandbox.keeping import SandboxError
-from sandbox.supervisor import Sandbox
 from stacks.errors import StackError
 from stacks.project import make_project
 from stacks.settings import STATE, Settings
 
 NOT_ALL_SHOWN = 3
+DATABASE = "clawdet.sqlite3"
+OURS = {
+    *("sandbox", "project", "pictures", "keys.json", "web.log", "worker.log"),
+    *(DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", f"{DATABASE}.worker"),
+}
 
 
 def main() -> int:
@@ -36,7 +44,14 @@ def main() -> int:
         if chosen.pictures:
             steps.save_table(chosen.pictures / "demo.svg")
         return code
-    except (Unfulfilled, StackError, SandboxError) as error:
+    except (
+        Unfulfilled,
+        StackError,
+        SandboxError,
+        NotReady,
+        PlaywrightError,
+        AssertionError,
+    ) as error:
         steps.print_table()
         console.print(f"\n[bold red]not so:[/] {error}", soft_wrap=True)
         for line in (getattr(error, "remedy", ""), getattr(error, "log", "")):
@@ -51,8 +66,9 @@ def main() -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m demo",
-        description="Take one customer's server through its life: made by the real Pulumi engine "
-        "in a sandbox of the clouds on this machine, checked, damaged, repaired, destroyed.",
+        description="Take a customer from the landing page to a chat with their own assistant, in "
+        "a real browser; then damage and repair the server, and close the account. The companies "
+        "are a sandbox on this machine; engine, servers and assistant are real.",
     )
     parser.add_argument(
         "--dir",
@@ -65,38 +81,41 @@ def _parser() -> argparse.ArgumentParser:
         "--pictures",
         type=Path,
         metavar="FOLDER",
-        help="save the closing table and the instance's landing page there (needs chromium)",
+        help="save the screenshots and the closing table there (default: below --dir)",
     )
     return parser
 
 
 def _show(console: Console, steps: Steps, directory: Path, pictures: Path | None) -> int:
     _fresh(directory)
-    with steps.step("start the sandbox: clouds, machines, edge") as remark:
-        sandbox = Sandbox.start(directory / "sandbox")
-        remark(f"machines: {sandbox.running.driver}")
-    with sandbox:
-        real = sandbox.running.driver == "nspawn"
-        project = directory / "project"
-        make_project(project)
-        settings = Settings.model_validate(
-            {
-                **{name.lower(): value for name, value in sandbox.environment().items()},
-                "clawdet_project": project,
-                "pulumi_backend_url": f"file://{project / '.clawdet' / 'state'}",
-                "pulumi_config_passphrase": secrets.token_urlsafe(24),
-            }
-        )
-        Life(console, steps, sandbox, settings, real, pictures).run()
-        reasons = sandbox.running.reasons
+    project = directory / "project"
+    make_project(project)
+    with ExitStack() as cleanup:
+        with steps.step("start the sandbox, the web app and its worker") as remark:
+            found = cleanup.enter_context(serve(directory, 0, console.print, project=project))
+            sandbox = found.sandbox
+            if sandbox is None:
+                raise Unfulfilled("the demo is for the sandbox: unset the real credentials")
+            remark(f"{found.url}; machines: {sandbox.running.driver}")
+        given = {name.lower(): value for name, value in found.environment.items()}
+        settings = Settings.model_validate({**given, "pulumi_home": STATE / "pulumi"})
+        life = Life(console, steps, sandbox, settings, sandbox.running.driver == "nspawn")
+        if not life.real:
+            life.run()
+            steps.print_table()
+            console.print("\nLeft out, for want of real machines: the customer's way, the install.")
+            for reason in sandbox.running.reasons:
+                console.print(f"  {reason}", markup=False)
+            return NOT_ALL_SHOWN
+        with browser_page() as page:
+            journey = Journey(steps, found, page, pictures or directory / "pictures")
+            journey.to_ones_own_assistant()
+            life.middle()
+            journey.close_account()
+        life.ended()
     steps.print_table()
-    if real:
-        console.print("\nEvery check held.")
-        return 0
-    console.print("\nLeft out, for want of real machines: the install, the checks from outside.")
-    for reason in reasons:
-        console.print(f"  {reason}", markup=False)
-    return NOT_ALL_SHOWN
+    console.print(f"\nEvery check held. Screenshots: {journey.pictures}")
+    return 0
 
 
 def _fresh(directory: Path) -> None:
@@ -106,7 +125,7 @@ def _fresh(directory: Path) -> None:
         raise SandboxError(
             f"A demo is running already (process {found.supervisor.pid}). Wait for its end."
         )
-    strange = {path.name for path in directory.glob("*")} - {"sandbox", "project"}
+    strange = {path.name for path in directory.glob("*")} - OURS
     if strange:
         raise SandboxError(
             f"{directory} holds {', '.join(sorted(strange))}, which no demo made. "

@@ -28,6 +28,7 @@ class Running(BaseModel, frozen=True):
     clouds: Server
     edge: Server
     driver: str
+    mail_port: int
     reasons: tuple[str, ...] = ()
     domain: str = World.domain
 
@@ -40,6 +41,11 @@ class Running(BaseModel, frozen=True):
     def admin_url(self) -> str:
         """Faults and introspection."""
         return f"{self.clouds_url}/admin"
+
+    @property
+    def mail_url(self) -> str:
+        """A page with the letters that were sent."""
+        return f"{self.clouds_url}/mail/"
 
     @property
     def instance_url(self) -> str:
@@ -72,6 +78,7 @@ class Running(BaseModel, frozen=True):
             "TWITTER_CLIENT_SECRET": credentials.twitter_client_secret,
             "X_AUTHORIZE_URL": f"{self.clouds_url}/x/i/oauth2/authorize",
             "X_API_BASE": f"{self.clouds_url}/x",
+            "SMTP_URL": f"smtp://127.0.0.1:{self.mail_port}",
             "CLAWDET_DOMAIN": self.domain,
             "CLAWDET_INSTANCE_URL": self.instance_url,
             "CLAWDET_MODEL_BASE_URL": f"{GUEST_GATEWAY}/anthropic",

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable
 from types import FrameType
 
-from stacks import commands, doctor, setup, terminal
+from stacks import commands, doctor, server_commands, setup, terminal
 from stacks.errors import StackError
 
 Hook = Callable[["sys.UnraisableHookArgs"], object]
@@ -46,6 +46,7 @@ def parser() -> argparse.ArgumentParser:
     )
     subparsers = top.add_subparsers(required=True, metavar="COMMAND", title="commands")
     commands.add_parsers(subparsers)
+    server_commands.add_parsers(subparsers)
     setup.add_parser(subparsers)
     doctor.add_parser(subparsers)
     return top

@@ -1,6 +1,5 @@
-"""What we ask the clouds ourselves: stock, leftovers, power. Changes belong to the engine."""
+"""What we ask the clouds ourselves: stock, leftovers, listings. Changes belong to the engine."""
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,8 +12,10 @@ from hcloud.servers import BoundServer
 from stacks.errors import NoCapacity, OperationFailed, Refused, UsageError
 from stacks.settings import Settings
 
-POWER_ON_S = 60
-POLL_S = 0.3
+RECORDS_PER_PAGE = 1000  # Cloudflare allows more; a page stays below a megabyte
+
+MANAGED = {"managed-by": "clawdet"}
+COMMENT = "clawdet instance "
 
 
 @dataclass(frozen=True)
@@ -31,15 +32,15 @@ class Clouds:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._hetzner = hcloud.Client(
-            token=settings.hetzner_api_token.get_secret_value(),
-            api_endpoint=settings.hetzner_endpoint,
-            application_name="clawdet",
-            timeout=settings.clawdet_cloud_timeout_s,
-        )
+        self._hetzner = hetzner_client(settings)
 
-    def locations_in_stock(self, server_type: str, wanted: tuple[str, ...]) -> list[str]:
-        """Those of `wanted` that have the type now, in that order. NoCapacity if none has."""
+    @property
+    def domain(self) -> str:
+        """Instances' names are directly below it."""
+        return self._settings.clawdet_domain
+
+    def stock(self, server_type: str, wanted: tuple[str, ...]) -> dict[str, bool]:
+        """Whether each of `wanted`, locations, has the type now. UsageError for no such type."""
         with hetzner_errors():
             found = self._hetzner.server_types.get_by_name(server_type)
         if found is None:
@@ -48,7 +49,11 @@ class Clouds:
                 "set CLAWDET_SERVER_TYPE to one it sells, e.g. cpx22",
             )
         stocked = {entry.location.name for entry in found.locations or [] if entry.available}
-        usable = [name for name in wanted if name in stocked]
+        return {name: name in stocked for name in wanted}
+
+    def locations_in_stock(self, server_type: str, wanted: tuple[str, ...]) -> list[str]:
+        """Those of `wanted` that have the type now, in that order. NoCapacity if none has."""
+        usable = [name for name, has in self.stock(server_type, wanted).items() if has]
         if not usable:
             raise NoCapacity(
                 f"no {server_type} in stock in {', '.join(wanted)}",
@@ -59,33 +64,29 @@ class Clouds:
     def servers(self, slug: str) -> list[Leftover]:
         """Servers that carry the instance's labels (infra.instance writes them)."""
         with hetzner_errors():
-            servers = self._hetzner.servers.get_all(
-                label_selector=f"managed-by==clawdet,instance=={slug}"
-            )
+            servers = self._hetzner.servers.get_all(label_selector=selector(labels_of(slug)))
         return [Leftover("server", str(s.id), s.name or "") for s in servers]
 
-    def power_on(self, server_id: str) -> bool:
-        """Switch a server on and wait until the cloud says so; False if it is on already.
-
-        What the cloud still does with it is waited for: it takes no order in the meantime.
-        """
-        ends = time.monotonic() + POWER_ON_S
+    def all_servers(self) -> list[BoundServer]:
+        """Every server of the Hetzner project, ours or not; 50 per request."""
         with hetzner_errors():
-            server: BoundServer = self._hetzner.servers.get_by_id(int(server_id))
-            while server.locked and time.monotonic() < ends:
-                time.sleep(POLL_S)
-                server.reload()
-            if server.status == "running":
-                return False
-            server.power_on().wait_until_finished(max_retries=POWER_ON_S)
-            return True
+            return list(self._hetzner.servers.get_all())
+
+    def all_records(self) -> list[RecordResponse]:
+        """Every DNS record of the zone, ours or not."""
+        with cloudflare_errors(), self._cloudflare() as client:
+            return list(
+                client.dns.records.list(
+                    zone_id=self._settings.cloudflare_zone_id, per_page=RECORDS_PER_PAGE
+                )
+            )
 
     def records(self, slug: str) -> list[Leftover]:
         """DNS records of the instance's name that carry our comment."""
         return [
             Leftover("record", record.id, record.name or "")
             for record in self._records(slug)
-            if (record.comment or "") == f"clawdet instance {slug}"
+            if (record.comment or "") == comment_of(slug)
         ]
 
     def check_name_is_free(self, slug: str) -> None:
@@ -95,7 +96,7 @@ class Clouds:
         """
         for record in self._records(slug):
             addresses = record.type in ("A", "AAAA", "CNAME")
-            if addresses and (record.comment or "") != f"clawdet instance {slug}":
+            if addresses and (record.comment or "") != comment_of(slug):
                 raise OperationFailed(
                     f"{record.name} has a DNS record that is not ours: "
                     f"{record.type} {record.content}",
@@ -138,6 +139,31 @@ class Clouds:
             base_url=self._settings.cloudflare_base_url,
             timeout=self._settings.clawdet_cloud_timeout_s,
         )
+
+
+def labels_of(slug: str) -> dict[str, str]:
+    """The labels of an instance's server (infra.instance writes them)."""
+    return {**MANAGED, "instance": slug}
+
+
+def selector(labels: dict[str, str]) -> str:
+    """Hetzner's label selector for what carries all of these."""
+    return ",".join(f"{key}=={value}" for key, value in labels.items())
+
+
+def comment_of(slug: str) -> str:
+    """The comment of an instance's DNS record (infra.instance writes it)."""
+    return f"{COMMENT}{slug}"
+
+
+def hetzner_client(settings: Settings) -> hcloud.Client:
+    """A client of Hetzner's API under these settings."""
+    return hcloud.Client(
+        token=settings.hetzner_api_token.get_secret_value(),
+        api_endpoint=settings.hetzner_endpoint,
+        application_name="clawdet",
+        timeout=settings.clawdet_cloud_timeout_s,
+    )
 
 
 @contextmanager

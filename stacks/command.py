@@ -157,13 +157,6 @@ def _send(process: psutil.Process, number: signal.Signals) -> None:
         process.send_signal(number)
 
 
-def _stop_or_kill(session: int) -> None:
-    try:
-        stop_session(session)
-    except KeyboardInterrupt:  # a second Ctrl-C: no more patience
-        kill_all(session_members(session))
-
-
 def _dying_with_parent() -> list[str]:
     """A prefix that has the kernel interrupt the CLI when we die (util-linux; Linux only)."""
     setpriv = shutil.which("setpriv")
@@ -189,12 +182,16 @@ def _collect(
         reader.start()
     with process:
         try:
-            if stdin is not None:
-                _feed(process, stdin)
-            for reader in readers:
-                reader.join()
-        except KeyboardInterrupt:
-            _stop_or_kill(process.pid)
+            try:
+                if stdin is not None:
+                    _feed(process, stdin)
+                for reader in readers:
+                    reader.join()
+            except KeyboardInterrupt:
+                stop_session(process.pid)  # a second Ctrl-C may come before it begins
+                raise
+        except KeyboardInterrupt:  # no more patience, if anything is left to lose it with
+            kill_all(session_members(process.pid))
             for reader in readers:  # before what they read is closed
                 reader.join()
             raise

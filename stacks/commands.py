@@ -6,44 +6,29 @@ import os
 import secrets
 import shlex
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from stacks import engine, outside, terminal
+from stacks.command_line import (
+    DRIFTED,
+    Adder,
+    Parsers,
+    confirmed,
+    listener,
+    operations,
+    require_name,
+    say,
+    show,
+)
 from stacks.errors import StackError, UsageError
 from stacks.fetching import cache_dir
 from stacks.settings import Settings
 
-if TYPE_CHECKING:  # the SDKs take half a second: only a command that needs them waits for it
-    from stacks.events import Progress
-    from stacks.operations import Result, Stacks
 
-Parsers = "argparse._SubParsersAction[argparse.ArgumentParser]"
-DRIFTED = 5
-
-
-def add_parsers(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add every command to the command line."""
-
-    def add(name: str, handler: Callable[[argparse.Namespace], int], help_: str) -> Any:
-        made = subparsers.add_parser(name, help=help_, description=help_[0].upper() + help_[1:])
-        made.set_defaults(handler=handler)
-        return made
-
-    def on_stack(name: str, handler: Callable[[argparse.Namespace], int], help_: str) -> Any:
-        made = add(name, handler, help_)
-        made.add_argument("stack", help="the instance's slug, e.g. alice")
-        made.add_argument(
-            "--wait",
-            type=float,
-            default=0.0,
-            metavar="SECONDS",
-            help="wait that long for another operation's end (default: refuse)",
-        )
-        made.add_argument("--json", action="store_true", help="print one JSON document")
-        return made
-
+def add_parsers(subparsers: Parsers) -> None:
+    """Add the commands on whole stacks to the command line."""
+    adder = Adder(subparsers)
+    add, on_stack = adder.command, adder.on_stack
     add("env", _env, 'print the environment for plain pulumi: eval "$(python -m stacks env)"')
     listing = add("list", _list, "list the stacks and who holds them")
     listing.add_argument("--json", action="store_true", help="print one JSON document")
@@ -80,13 +65,7 @@ def add_parsers(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]
         f"show how the clouds differ from the state, writing nothing; "
         f"exit code {DRIFTED} if they do",
     )
-    destroy = on_stack("destroy", _destroy, "remove everything the stack made")
-    destroy.add_argument(
-        "--yes",
-        metavar="SLUG",
-        default="",
-        help="the stack's name again; asked for on a terminal otherwise",
-    )
+    destroy = adder.ending_server("destroy", _destroy, "remove everything the stack made")
     destroy.add_argument("--remove", action="store_true", help="forget the stack as well")
     on_stack("cancel", _cancel, "interrupt the stack's operation and leave a clean stack")
     on_stack("outputs", _outputs, "show the stack's outputs")
@@ -99,33 +78,9 @@ def add_parsers(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]
     token.description = "Print the instance's gateway token. It is a secret: mind your screen."
 
 
-def _stacks(args: argparse.Namespace) -> "Stacks":
-    from stacks.operations import Stacks
-
-    return Stacks(Settings.read(), wait_s=getattr(args, "wait", 0.0))
-
-
-def _listener(args: argparse.Namespace) -> "Callable[[Progress], None]":
-    from stacks import render
-
-    # Progress goes to stderr when stdout is for a machine.
-    console = terminal.console(stderr=args.json)
-    return lambda progress: render.print_progress(console, progress)
-
-
-def _show(args: argparse.Namespace, result: "Result") -> int:
-    from stacks import render
-
-    if args.json:
-        print(render.to_json(result))
-    else:
-        render.print_result(terminal.console(), result)
-    return 0
-
-
 def _init(args: argparse.Namespace) -> int:
-    _stacks(args).init(args.stack, install=not args.without_install)
-    _say(
+    operations(args).init(args.stack, install=not args.without_install)
+    say(
         args,
         {"stack": args.stack},
         f"{args.stack} is made; next: python -m stacks preview {args.stack}",
@@ -134,53 +89,47 @@ def _init(args: argparse.Namespace) -> int:
 
 
 def _configure(args: argparse.Namespace) -> int:
-    _stacks(args).configure(args.stack, install=not args.without_install)
-    _say(args, {"stack": args.stack}, f"{args.stack} has today's settings")
+    operations(args).configure(args.stack, install=not args.without_install)
+    say(args, {"stack": args.stack}, f"{args.stack} has today's settings")
     return 0
 
 
 def _preview(args: argparse.Namespace) -> int:
-    return _show(args, _stacks(args).preview(args.stack, args.refresh))
+    return show(args, operations(args).preview(args.stack, args.refresh))
 
 
 def _up(args: argparse.Namespace) -> int:
-    approved = _confirmed(args.approve_server_change, args.stack, "--approve-server-change")
-    return _show(args, _stacks(args).up(args.stack, args.refresh, approved, _listener(args)))
+    approved = confirmed(args.approve_server_change, args.stack, "--approve-server-change")
+    return show(args, operations(args).up(args.stack, args.refresh, approved, listener(args)))
 
 
 def _refresh(args: argparse.Namespace) -> int:
-    return _show(args, _stacks(args).refresh(args.stack, _listener(args)))
+    return show(args, operations(args).refresh(args.stack, listener(args)))
 
 
 def _drift(args: argparse.Namespace) -> int:
-    result = _stacks(args).drift(args.stack)
-    _show(args, result)
+    result = operations(args).drift(args.stack)
+    show(args, result)
     return DRIFTED if result.changed else 0
 
 
 def _destroy(args: argparse.Namespace) -> int:
-    typed = args.yes
-    if not typed and sys.stdin.isatty():
-        typed = input(f"This ends {args.stack} and everything on it. Type its name: ")
-    if not _confirmed(typed, args.stack, "--yes"):
-        raise UsageError(
-            "not confirmed", f"python -m stacks destroy {args.stack} --yes {args.stack}"
-        )
-    stacks = _stacks(args)
-    result = stacks.destroy(args.stack, _listener(args))
+    require_name(args, "destroy")
+    stacks = operations(args)
+    result = stacks.destroy(args.stack, listener(args))
     if args.remove:
         stacks.remove(args.stack)
-    return _show(args, result)
+    return show(args, result)
 
 
 def _cancel(args: argparse.Namespace) -> int:
-    done = _stacks(args).cancel(args.stack)
-    _say(args, {"stack": args.stack, "done": done}, f"{args.stack}: {done}")
+    done = operations(args).cancel(args.stack)
+    say(args, {"stack": args.stack, "done": done}, f"{args.stack}: {done}")
     return 0
 
 
 def _outputs(args: argparse.Namespace) -> int:
-    outputs = _stacks(args).outputs(args.stack)
+    outputs = operations(args).outputs(args.stack)
     rows = [[name, str(value)] for name, value in sorted(outputs.items())]
     if args.json or not rows:
         print(json.dumps(outputs, indent=1) if args.json else "no outputs yet")
@@ -190,7 +139,7 @@ def _outputs(args: argparse.Namespace) -> int:
 
 
 def _history(args: argparse.Namespace) -> int:
-    updates = _stacks(args).history(args.stack)
+    updates = operations(args).history(args.stack)
     if args.json:
         print(json.dumps(updates, indent=1))
         return 0
@@ -210,7 +159,7 @@ def _history(args: argparse.Namespace) -> int:
 
 
 def _export(args: argparse.Namespace) -> int:
-    print(json.dumps(_stacks(args).export(args.stack), indent=1))
+    print(json.dumps(operations(args).export(args.stack), indent=1))
     return 0
 
 
@@ -222,13 +171,13 @@ def _import(args: argparse.Namespace) -> int:
         raise UsageError(f"{args.file}: {error}", "give a file that export printed") from error
     if not isinstance(document, dict) or "deployment" not in document:
         raise UsageError(f"{args.file} is no exported state", "give a file that export printed")
-    _stacks(args).import_(args.stack, document)
-    _say(args, {"stack": args.stack}, f"{args.stack} has the state of {args.file}")
+    operations(args).import_(args.stack, document)
+    say(args, {"stack": args.stack}, f"{args.stack} has the state of {args.file}")
     return 0
 
 
 def _check(args: argparse.Namespace) -> int:
-    stacks = _stacks(args)
+    stacks = operations(args)
     url = stacks.settings.instance_url(args.stack)
     token = stacks.secrets(args.stack).gateway_token
     checks = outside.check_instance(url, args.stack, token)
@@ -241,13 +190,13 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def _token(args: argparse.Namespace) -> int:
-    token = _stacks(args).secrets(args.stack).gateway_token
-    _say(args, {"stack": args.stack, "token": token}, token)
+    token = operations(args).secrets(args.stack).gateway_token
+    say(args, {"stack": args.stack, "token": token}, token)
     return 0
 
 
 def _list(args: argparse.Namespace) -> int:
-    stacks = _stacks(args)
+    stacks = operations(args)
     holders = {name: stacks.holder(name) for name in stacks.names()}
     rows = [[name, str(holder or "free")] for name, holder in holders.items()]
     if args.json:
@@ -295,13 +244,3 @@ def _passphrase_file(settings: Settings) -> Path:
             file=sys.stderr,
         )
     return file
-
-
-def _confirmed(typed: str, stack: str, option: str) -> bool:
-    if typed and typed != stack:
-        raise UsageError(f"{option} says {typed!r}, the stack is {stack!r}", "type its name")
-    return bool(typed)
-
-
-def _say(args: argparse.Namespace, document: dict[str, Any], words: str) -> None:
-    print(json.dumps(document) if args.json else words)

@@ -29,7 +29,16 @@ QUIET = {OpType.SAME, OpType.READ, OpType.REFRESH}
 
 @dataclass(frozen=True)
 class Progress:
-    """One thing that happened. `state`: started, done, failed, or said (a log line in `text`)."""
+    """One thing that happened; a caller gets one per line, in order, and may store it as it is.
+
+    `phase`: the step as the API shows it, "" for what belongs to none (components, providers).
+    `resource`: its name in the program (server, record, configure, …), "" for none in particular.
+    `op`: Pulumi's word (create, update, replace, …), "" where `state` is said.
+    `state`: started, done, failed, or said: a log line of the engine or an install step in `text`.
+    `elapsed_s`: seconds since this resource's step began. `at`: seconds since the epoch.
+
+    No secret is ever in it: the engine hides them, and install steps get theirs over stdin.
+    """
 
     phase: Phase
     resource: str
@@ -37,6 +46,7 @@ class Progress:
     state: Literal["started", "done", "failed", "said"]
     elapsed_s: float
     text: str = ""
+    at: float = field(default_factory=time.time)
 
 
 @dataclass(frozen=True)

@@ -54,12 +54,16 @@ class Holder(BaseModel):
 
 @dataclass
 class StackLock:
-    """The lock of one stack, held. `previous`: a holder that died or failed, if there was one."""
+    """The lock of one stack, held. `previous`: a holder that died or failed, if there was one.
+
+    `mends`: False for a holder that leaves to the next one what `previous` left.
+    """
 
     stack: str
     file: TextIO
     holder: Holder
     previous: Holder | None
+    mends: bool = True
 
     def engine_started(self, pid: int) -> None:
         """Record the engine's process, so that a successor can tell it from a stranger."""
@@ -101,7 +105,7 @@ def hold_stack(
         lock.write(lock.holder.model_dump_json())
         yield lock
         # Not in a finally: an exception that isn't the operation's own end leaves the record.
-        lock.write("")
+        lock.write(previous.model_dump_json() if previous and not lock.mends else "")
 
 
 def current_holder(directory: Path, stack: str) -> Holder | None:

@@ -1,22 +1,24 @@
 """The operations on an instance's stack: the only code that runs the Pulumi engine."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Iterable
 from typing import Any
 
+from stacks import applying, recovery, release, spec, sweep
 from stacks import engine as engines
-from stacks import guard, recovery, release, spec
 from stacks.clouds import Clouds
 from stacks.engine import Engine
-from stacks.errors import Busy, NoCapacity, OperationFailed, StackError, UsageError
-from stacks.events import RECORD_TYPE, SERVER_TYPE, STACK_TYPE, Recorder
+from stacks.errors import Busy, OperationFailed, StackError, UsageError
+from stacks.events import Recorder
 from stacks.fetching import cache_dir
 from stacks.locks import Holder
-from stacks.project import EngineStack, ProjectStack
-from stacks.running import OnProgress, Operation, Operations, Result
+from stacks.project import ProjectStack
+from stacks.running import OnProgress, Operations, Result
+from stacks.servers import SHUTDOWN_S, Servers
 from stacks.settings import CHECKOUT, Settings
+from stacks.sweep import Finding
 
-__all__ = ["OnProgress", "Result", "Stacks"]
+__all__ = ["Finding", "OnProgress", "Result", "Stacks"]
 
 
 class Stacks:
@@ -49,6 +51,8 @@ class Stacks:
             wait_s,
         )
         self._clouds = Clouds(settings)
+        self._servers = Servers(settings)
+        self._applying = applying.Applying(settings, self._clouds, self._servers)
 
     # -- configuration ---------------------------------------------------------------------
 
@@ -67,6 +71,13 @@ class Stacks:
             archive = self._archive() if install else None
             operation.stack.write_config(spec.renewed_config(self.settings, old, archive))
 
+    def rotate_token(self, slug: str) -> str:
+        """Give the instance a new gateway token and return it; the server has it after `up`."""
+        with self._operations.begin(slug, "rotate-token") as operation:
+            config = spec.with_new_token(operation.stack.read_config())
+            operation.stack.write_config(config)
+            return config.secrets.gateway_token
+
     def names(self) -> list[str]:
         """Every stack that has a settings file, sorted."""
         files = (self.settings.state_dir / "stacks").glob("Pulumi.*.yaml")
@@ -83,7 +94,7 @@ class Stacks:
     ) -> Result:
         """What `up` would do; writes nothing."""
         with self._operations.begin(slug, "preview", on_progress) as operation:
-            return operation.result(operation.run(_preview(refresh)))
+            return operation.result(operation.run(applying.preview(refresh)))
 
     def drift(self, slug: str, on_progress: OnProgress = lambda _: None) -> Result:
         """How the clouds differ from the state, property by property; writes nothing."""
@@ -98,8 +109,7 @@ class Stacks:
 
     def outputs(self, slug: str) -> dict[str, Any]:
         """The stack's outputs as last applied; {} before the first `up`."""
-        found = recovery.find_resource(self._stack(slug).deployment(), STACK_TYPE)
-        return dict((found or {}).get("outputs") or {})
+        return applying.outputs(self._stack(slug))
 
     def history(self, slug: str) -> list[dict[str, Any]]:
         """Past updates, newest first, as the engine keeps them."""
@@ -112,6 +122,23 @@ class Stacks:
     def holder(self, slug: str) -> Holder | None:
         """Who runs an operation on the stack now."""
         return self._operations.holder(slug)
+
+    def server_status(self, slug: str) -> str | None:
+        """Hetzner's word on the server: running, off, starting, …; None if there is none."""
+        return self._servers.status(slug, applying.server_id(self._stack(slug)))
+
+    def capacity(self, locations: tuple[str, ...] | None = None) -> dict[str, bool]:
+        """Whether each location (the settings' by default) has the server type in stock now."""
+        wanted = locations or self.settings.clawdet_locations
+        return self._clouds.stock(self.settings.clawdet_server_type, wanted)
+
+    def sweep(self, slugs: Iterable[str] | None = None) -> dict[str, list[Finding]]:
+        """What differs between the clouds and the stacks (all by default), looked up in bulk.
+
+        By slug, [] if nothing does; under "" what carries our labels and belongs to no stack at
+        all. No engine runs, nothing is locked: a stack that is changing meanwhile is left out.
+        """
+        return sweep.sweep(self._operations, self._clouds, self.names(), slugs)
 
     # -- changing --------------------------------------------------------------------------
 
@@ -128,23 +155,22 @@ class Stacks:
         would be replaced, deleted or made anew, unless `approve_server_change`.
         """
         with self._operations.begin(slug, "up", on_progress) as operation:
-            self._recover(operation)
-            if recovery.find_resource(operation.stack.deployment(), RECORD_TYPE) is None:
-                self._clouds.check_name_is_free(slug)
-            expected = operation.stack.plain_value("serverId") or _server_id(operation)
-            plan = None
-            if expected and not approve_server_change:
-                plan = operation.run(_preview(refresh), quiet=True)
-                guard.check(slug, expected, plan)
-            if refresh or not plan or _asks_for_something(plan, self.outputs(slug)):
-                plan = self._up_where_there_is_stock(operation, refresh)
-            self._after_up(operation, plan)
-            return operation.result(plan)
+            return operation.result(self._applying.up(operation, refresh, approve_server_change))
+
+    def rebuild(self, slug: str, on_progress: OnProgress = lambda _: None) -> Result:
+        """Make the server anew, from nothing; certificate, keys and tokens are kept, the record
+        follows, the install runs again. Asking for it is the approval.
+
+        In another location if its own has no stock; NoCapacity, and nothing is ended, if none has.
+        After a failure half-way the next `up` mends it.
+        """
+        with self._operations.begin(slug, "rebuild", on_progress) as operation:
+            return operation.result(self._applying.rebuild(operation))
 
     def refresh(self, slug: str, on_progress: OnProgress = lambda _: None) -> Result:
         """Write into the state what the clouds have."""
         with self._operations.begin(slug, "refresh", on_progress) as operation:
-            self._recover(operation)
+            self._applying.recover(operation)
             return operation.result(
                 operation.run(
                     lambda stack, on_event: stack.refresh(
@@ -156,7 +182,7 @@ class Stacks:
     def destroy(self, slug: str, on_progress: OnProgress = lambda _: None) -> Result:
         """Remove everything the stack made; returns when the clouds say that it is gone."""
         with self._operations.begin(slug, "destroy", on_progress) as operation:
-            self._recover(operation)
+            self._applying.recover(operation)
             recorder = Recorder()
             # With nothing to destroy, running the program would only register its providers.
             if operation.stack.deployment().get("resources"):
@@ -172,8 +198,32 @@ class Stacks:
                     f"destroyed, yet the clouds still have {names}",
                     f"run `python -m stacks destroy {slug}` again",
                 )
-            operation.stack.write_plain({"serverId": ""})
+            operation.stack.write_plain({"serverId": "", applying.REBUILDING: ""})
             return operation.result(recorder)
+
+    # -- the server that stands ------------------------------------------------------------
+
+    def power(self, slug: str, on: bool, patience_s: float = SHUTDOWN_S) -> None:
+        """Switch the server on or off and wait until it is. Off is an orderly shutdown; a guest
+        that ignores it for `patience_s` is cut off. OperationFailed if no server has our labels."""
+        with self._operations.begin(slug, "power", runs_engine=False) as operation:
+            self._servers.power(slug, applying.server_id(operation.stack), on, patience_s)
+
+    def restart(self, slug: str, patience_s: float = SHUTDOWN_S) -> None:
+        """Shut the server down and switch it on again, or reset it if its guest has ignored that
+        for `patience_s`. One that is off is switched on."""
+        with self._operations.begin(slug, "restart", runs_engine=False) as operation:
+            self._servers.restart(slug, applying.server_id(operation.stack), patience_s)
+
+    def backup(self, slug: str) -> str:
+        """Keep a final snapshot of the server's disk; the image's id, "" if there is no server.
+
+        One per server: asked again, it returns the same. It stays when the stack is destroyed.
+        """
+        with self._operations.begin(slug, "backup", runs_engine=False) as operation:
+            return self._servers.back_up(slug, applying.server_id(operation.stack))
+
+    # -- the stack's own files -------------------------------------------------------------
 
     def remove(self, slug: str) -> None:
         """Forget a destroyed stack: state, history, settings file."""
@@ -203,11 +253,6 @@ class Stacks:
 
     # -- how -------------------------------------------------------------------------------
 
-    def _recover(self, operation: Operation) -> None:
-        unclean = operation.lock.previous is not None
-        if recovery.needs_recovery(operation.stack.deployment(), unclean):
-            operation.notes += recovery.recover(operation.stack, self._clouds)
-
     def _clean_up(self, slug: str) -> None:
         """Lift what a dead operation left: the backend's lock, pending operations, orphans."""
         with self._operations.begin(slug, "cancel") as operation:
@@ -216,62 +261,6 @@ class Stacks:
             operation.stack.import_(operation.stack.export())
             operation.notes += recovery.recover(operation.stack, self._clouds)
 
-    def _up_where_there_is_stock(self, operation: Operation, refresh: bool) -> Recorder:
-        """Run `up`; a server that must be made is made in the first location that has one."""
-        stack = operation.stack
-        if _server_id(operation):
-            try:
-                return self._up_in_place(operation, refresh)
-            except NoCapacity:
-                if _server_id(operation):  # it still stands: nothing moves it elsewhere
-                    raise
-                operation.notes.append(f"{stack.plain_value('location')} ran out of stock")
-        wanted = self.settings.clawdet_locations
-        server_type = self.settings.clawdet_server_type
-        for location in self._clouds.locations_in_stock(server_type, wanted):
-            stack.write_plain({"location": location})
-            try:
-                return operation.run(_up(refresh))
-            except NoCapacity:
-                operation.notes.append(f"{location} ran out of stock")
-        raise NoCapacity(
-            f"no location had a server: {', '.join(operation.notes)}",
-            f"try again later (`python -m stacks up {stack.name}`), "
-            "or add locations to CLAWDET_LOCATIONS",
-        )
-
-    def _up_in_place(self, operation: Operation, refresh: bool) -> Recorder:
-        """Run `up` where there is a server. The provider switches one off to resize it, and
-        leaves it off: so see first that the new type is to be had, and switch it on again."""
-        server = recovery.find_resource(operation.stack.deployment(), SERVER_TYPE) or {}
-        have, wanted = (
-            (server.get("outputs") or {}).get("serverType"),
-            operation.stack.plain_value("serverType"),
-        )
-        resize = have != wanted
-        if resize:
-            self._clouds.locations_in_stock(wanted, (operation.stack.plain_value("location"),))
-        try:
-            recorder = operation.run(_up(refresh))
-        except StackError:
-            if resize:
-                self._clouds.power_on(server["id"])
-            raise
-        return recorder
-
-    def _after_up(self, operation: Operation, recorder: Recorder) -> None:
-        server_id = _server_id(operation)
-        if not server_id:
-            return
-        operation.stack.write_plain({"serverId": server_id})
-        resized = any(
-            change.type == SERVER_TYPE and any(p.path == "serverType" for p in change.properties)
-            for change in recorder.changes
-        )
-        # One that died after it had resized the server left it off, too.
-        if (resized or operation.lock.previous) and self._clouds.power_on(server_id):
-            operation.notes.append("switched the server on again")
-
     def _stack(self, slug: str) -> ProjectStack:
         return self._operations.stack(slug)
 
@@ -279,25 +268,6 @@ class Stacks:
         return release.pack_install(
             CHECKOUT / "cloud-init" / "install", self.settings.state_dir / "artifacts"
         )
-
-
-def _preview(refresh: bool) -> Callable[[EngineStack, Callable[[Any], None]], object]:
-    return lambda stack, on_event: stack.preview(on_event=on_event, refresh=refresh, color="never")
-
-
-def _up(refresh: bool) -> Callable[[EngineStack, Callable[[Any], None]], object]:
-    return lambda stack, on_event: stack.up(on_event=on_event, refresh=refresh, color="never")
-
-
-def _asks_for_something(plan: Recorder, outputs: dict[str, Any]) -> bool:
-    """Whether a preview would change any resource or output."""
-    return plan.counts.keys() != {"same"} or plan.outputs != outputs
-
-
-def _server_id(operation: Operation) -> str:
-    """The server's id as the state has it, "" if it has none."""
-    server = recovery.find_resource(operation.stack.deployment(), SERVER_TYPE)
-    return str(server["id"]) if server else ""
 
 
 def _installed_engine() -> Engine:

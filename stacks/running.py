@@ -22,6 +22,8 @@ from stacks.locks import Holder, StackLock, current_holder, hold_slot, hold_stac
 from stacks.project import EngineStack, ProjectStack
 from stacks.settings import Settings
 
+# Called in a thread of the operation's own, in order, as things happen. It must be quick and must
+# not raise: the operation would go on, but nothing more of it be heard, and its Result lack it.
 OnProgress = Callable[[Progress], None]
 EngineCall = Callable[[EngineStack, Callable[[Any], None]], object]
 
@@ -113,22 +115,30 @@ class Operations:
 
     @contextmanager
     def begin(
-        self, slug: str, name: str, on_progress: OnProgress = lambda _: None
+        self,
+        slug: str,
+        name: str,
+        on_progress: OnProgress = lambda _: None,
+        runs_engine: bool = True,
     ) -> Iterator[Operation]:
         """Hold the stack for one operation. Raises Busy, Cancelled, or what the operation raises;
-        an OSError (a full disk, a folder that can't be written) becomes an OperationFailed."""
+        an OSError (a full disk, a folder that can't be written) becomes an OperationFailed.
+
+        `runs_engine`: False for one that need not queue for memory, and that mends nothing of what
+        an operation before it may have left.
+        """
         stack = self._named(slug) if name == "init" else self.stack(slug)
-        slots = self._settings.clawdet_max_operations
         with (
             failures.of_this_machine(),
             hold_stack(self._locks, slug, name, self._wait_s) as lock,
             self._cancellable(lock),
-            hold_slot(self._locks, slots, SLOT_WAIT_S, lambda: self._check(lock)),
+            self._slot(lock) if runs_engine else contextlib.nullcontext(),
         ):
             if lock.previous:
                 _end_orphans(lock.previous, stack.home)
             if lock.previous or name == "cancel":
                 stack.mend_files()
+            lock.mends = runs_engine
             operation = Operation(stack, lock, on_progress)
             stack.command.before_start = lambda: self._check(lock)
             stack.command.on_start = lock.engine_started
@@ -157,6 +167,10 @@ class Operations:
     def _named(self, slug: str) -> ProjectStack:
         slug = spec.check_slug(slug)
         return ProjectStack(self._settings, self._engine, slug, self._debug_providers)
+
+    def _slot(self, lock: StackLock) -> contextlib.AbstractContextManager[None]:
+        slots = self._settings.clawdet_max_operations
+        return hold_slot(self._locks, slots, SLOT_WAIT_S, lambda: self._check(lock))
 
     @contextmanager
     def _cancellable(self, lock: StackLock) -> Iterator[None]:

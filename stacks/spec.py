@@ -91,6 +91,12 @@ def renewed_config(
     )
 
 
+def with_new_token(old: StackConfig) -> StackConfig:
+    """The same instance with another gateway token."""
+    secrets = old.secrets.model_copy(update={"gateway_token": new_gateway_token()})
+    return StackConfig(plain=old.plain, secrets=secrets)
+
+
 def _credentials(settings: Settings) -> dict[str, str]:
     settings.require("hetzner_api_token", "cloudflare_api_token", "cloudflare_zone_id")
     return {

@@ -22,7 +22,12 @@ install() {
 }
 
 log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+# PostgreSQL's package would make a server of its own and start it; nobody asked for that.
+no_cluster=/etc/postgresql-common/createcluster.d/clawdet.conf
+case "$missing " in *" postgresql "*)
+    mkdir -p "${no_cluster%/*}" && echo 'create_main_cluster = false' >"$no_cluster" ;;
+esac
+trap 'rm -f "$log" "$no_cluster"' EXIT
 trap 'exit 130' INT
 printf 'installing with apt-get:%s\n' "$missing" >&2
 # Fresh package lists only if the ones at hand won't do.

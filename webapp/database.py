@@ -1,6 +1,6 @@
 """The database: engine, transactions, column types. SQLite by default, PostgreSQL by URL."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -105,7 +105,7 @@ class Database:
         with self._sessions() as session:
             session.connection(execution_options={"clawdet_read_only": True})
             yield session
-            session.rollback()
+            session.expunge_all()  # what was read stays readable; a rollback would expire it
 
     def close(self) -> None:
         """Close every connection."""
@@ -135,5 +135,3 @@ def _prepare_sqlite(connection: Any, record: object) -> None:
 def _begin_sqlite(connection: Any) -> None:
     reads = connection.get_execution_options().get("clawdet_read_only")
     connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
-
-

@@ -44,6 +44,7 @@ class WebSettings(BaseSettings):
     clawdet_rate_limit_storage: str = "memory://"
     clawdet_support_email: str = "help@clawdet.com"
     clawdet_operators: Annotated[tuple[str, ...], NoDecode] = ()
+    clawdet_metrics_token: SecretStr = SecretStr("")
     clawdet_adapter_timeout_s: float = Field(default=15.0, gt=0)
 
     # The companies
@@ -67,7 +68,7 @@ class WebSettings(BaseSettings):
     clawdet_trial_limit: str = "10 per minute"
     clawdet_trial_messages: int = Field(default=5, ge=0)
     clawdet_trial_messages_per_ip_a_day: int = Field(default=25, ge=0)
-    clawdet_trial_model: str = "claude-sonnet-4-5"
+    clawdet_trial_model: str = "claude-sonnet-4-6"
     clawdet_trial_budget_usd_a_day: float = Field(default=20.0, ge=0)
     clawdet_trial_max_tokens: int = Field(default=600, gt=0)
 

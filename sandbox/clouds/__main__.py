@@ -12,13 +12,14 @@ from typing import NoReturn
 
 from waitress import create_server
 
-from sandbox.clouds import hetzner
+from sandbox.clouds import hetzner, stripe
 from sandbox.clouds.app import create_app
 from sandbox.clouds.store import Store
 from sandbox.clouds.world import Credentials, World
 from sandbox.machines.api_only import ApiOnlyMachines
 from sandbox.machines.choose import choose
 from sandbox.machines.driver import MachineError, Machines
+from sandbox.mail import PORT_FILE, MailSink
 from sandbox.processes import die_with_parent, say_failed, say_progress, say_ready
 
 # A slow fault holds a thread for its whole time, and a stack of servers polls while others build.
@@ -71,10 +72,14 @@ def _serve(arguments: argparse.Namespace, machines: Machines, listening: socket.
     )
     reasons = machines.reasons if isinstance(machines, ApiOnlyMachines) else ()
     threading.Thread(target=machines.resume, daemon=True).start()
-    say_ready({"driver": machines.name, "reasons": list(reasons)})
+    sink = MailSink(world.store)
+    sink.start_at(arguments.dir / PORT_FILE)
+    say_ready({"driver": machines.name, "reasons": list(reasons), "mail_port": sink.port})
     try:
         server.run()
     finally:
+        sink.close()
+        stripe.close(app)
         hetzner.close(app)
         world.store.close()
 

@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal
 from flask import Flask, Response, current_app, g, jsonify, request
 from flask.typing import ResponseReturnValue
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from werkzeug.http import HTTP_STATUS_CODES
 
 from sandbox.clouds.store import Document
 from sandbox.clouds.world import World
@@ -251,6 +252,18 @@ def _anthropic_error(status: int) -> Document:
     return {"type": "error", "error": {"type": type_, "message": type_.replace("_", " ")}}
 
 
+def _stripe_error(status: int) -> Document:
+    error = {"type": "api_error" if status >= 500 else "invalid_request_error"}
+    if status == 429:
+        error["code"] = "rate_limit"
+    return {"error": {**error, "message": f"sandbox fault with status {status}"}}
+
+
+def _x_error(status: int) -> Document:
+    title = HTTP_STATUS_CODES.get(status, "Unknown Error")
+    return {"title": title, "detail": title, "type": "about:blank", "status": status}
+
+
 def _plain_error(status: int) -> Document:
     return {"error": {"message": f"sandbox fault with status {status}"}}
 
@@ -259,5 +272,7 @@ ERROR_BODIES: dict[str, Callable[[int], Document]] = {
     "hetzner": _hetzner_error,
     "cloudflare": _cloudflare_error,
     "anthropic": _anthropic_error,
+    "stripe": _stripe_error,
+    "x": _x_error,
 }
 """A company's usual error body by status, for rules that give none."""

@@ -4,6 +4,8 @@
                                      subject, text, html, links, received}
     DELETE /api/letters              forget them all
     GET, POST /api/refuse            {"refuse": true}: SMTP answers 451 until it is false again
+
+Wrong input is answered with 400 and {"error": what is wrong}.
 """
 
 from flask import Blueprint, Response, jsonify, render_template, request
@@ -15,7 +17,7 @@ from sandbox.mail.letters import Letters
 
 POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'none';"
-    " base-uri 'self'; frame-ancestors 'none'"
+    " base-uri 'none'; frame-ancestors 'none'"
 )
 """Nothing remote is loaded; the letter's frame inherits it."""
 

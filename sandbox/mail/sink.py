@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import socket
 import threading
 from pathlib import Path
 
@@ -22,20 +21,17 @@ class MailSink:
     def __init__(self, store: Store) -> None:
         self._handler = _Handler(Letters(store))
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._serve, name="mail", daemon=True)
-        self._listening: socket.socket | None = None
-
-    @property
-    def port(self) -> int:
-        """Where it listens. Raises RuntimeError before `start`."""
-        if self._listening is None:
-            raise RuntimeError("the mail sink has not been started")
-        return int(self._listening.getsockname()[1])
+        self._thread: threading.Thread | None = None
+        self.port = 0
+        """Where it listens, once it was started."""
 
     def start(self, port: int = 0) -> None:
         """Listen on a port (0: a free one) and serve. Raises OSError when the port is taken."""
-        self._listening = socket.create_server((HOST, port))
         logging.getLogger("mail.log").setLevel(logging.WARNING)  # aiosmtpd tells every line
+        opening = self._loop.create_server(self._protocol, HOST, port)
+        server = self._loop.run_until_complete(opening)
+        self.port = server.sockets[0].getsockname()[1]
+        self._thread = threading.Thread(target=self._serve, args=[server], name="mail", daemon=True)
         self._thread.start()
 
     def start_at(self, port_file: Path) -> None:
@@ -47,18 +43,14 @@ class MailSink:
         port_file.write_text(f"{self.port}\n")
 
     def close(self) -> None:
-        """Stop listening, hang up on everybody, end the thread."""
-        if self._listening is None:
-            return
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._listening.close()
+        """Stop listening, hang up on everybody, end the thread. A closed one stays closed."""
+        if self._thread is None:
+            self._loop.close()
+        elif self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
 
-    def _serve(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        server = self._loop.run_until_complete(
-            self._loop.create_server(self._protocol, sock=self._listening)
-        )
+    def _serve(self, server: asyncio.Server) -> None:
         self._loop.run_forever()
         server.close()
         self._loop.run_until_complete(_end_tasks())
@@ -86,7 +78,8 @@ class _Handler:
         raw = envelope.content or b""
         if isinstance(raw, str):
             raw = raw.encode()
-        self._letters.add(read(envelope.mail_from or "", envelope.rcpt_tos, raw))
+        sender = (envelope.mail_from or "").replace("<>", "")  # how a bounce names nobody
+        self._letters.add(read(sender, envelope.rcpt_tos, raw))
         return "250 2.0.0 Kept"
 
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import cloudflare
 import hcloud
 from cloudflare.types.dns import RecordResponse
-from hcloud.images import Image
+from hcloud.images import BoundImage, Image
 from hcloud.locations import Location
 from hcloud.server_types import ServerType
 from hcloud.servers import BoundServer
@@ -95,6 +95,10 @@ class Outside:
             and (not slug or c.hostnames == [f"{slug}.{self.domain}"])
         ]
 
+    def snapshots(self) -> list[BoundImage]:
+        """Images made of servers."""
+        return list(self.hetzner.images.get_all(type=["snapshot"]))
+
     def is_empty(self) -> bool:
         """No server, no record, no valid certificate."""
         return not (self.servers() or self.records() or self.certificates())
@@ -127,9 +131,26 @@ class Outside:
         server.change_type(ServerType(name=server_type), upgrade_disk=False).wait_until_finished()
         server.power_on().wait_until_finished()
 
-    def add_record(self, slug: str, content: str) -> None:
+    def add_record(self, slug: str, content: str, comment: str = "") -> None:
         self.cloudflare.dns.records.create(
-            zone_id=self.zone, type="A", name=f"{slug}.{self.domain}", content=content, ttl=120
+            zone_id=self.zone,
+            type="A",
+            name=f"{slug}.{self.domain}",
+            content=content,
+            ttl=120,
+            comment=comment,
+        )
+
+    def edit_record(self, slug: str, content: str, proxied: bool) -> None:
+        record = self.record(slug)
+        self.cloudflare.dns.records.edit(
+            record.id,
+            zone_id=self.zone,
+            type="A",
+            name=record.name,
+            ttl=1,
+            content=content,
+            proxied=proxied,
         )
 
     def add_server(self, name: str, labels: dict[str, str] | None = None) -> None:
@@ -175,6 +196,8 @@ class Outside:
         self.reset_stock()
         for server in self.servers():
             until(lambda server=server: _deleted(server), f"the end of server {server.id}")  # type: ignore[misc]
+        for image in self.snapshots():
+            image.delete()
         for record in self.records():
             self.cloudflare.dns.records.delete(record.id, zone_id=self.zone)
         for certificate in self.certificates():

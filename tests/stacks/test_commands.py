@@ -17,7 +17,7 @@ pytestmark = pytest.mark.engine
 
 COMMANDS = """
     init configure preview up refresh drift destroy cancel outputs history export import check token
-    list env setup doctor
+    list env setup doctor power restart rotate-token rebuild backup capacity sweep
 """.split()  # noqa: SIM905 (a list of names reads best as words)
 
 

@@ -87,7 +87,7 @@ def test_ctrl_c_and_sigterm_end_the_command_soon_and_the_next_up_goes_on(
 ) -> None:
     signals = {"alice": signal.SIGINT, "bob": signal.SIGTERM}
     stacks = place.initialised(*signals)
-    outside.slow_actions(4)
+    outside.slow_actions(12)  # both are still at it when both have begun
     drivers = {slug: own_plugins.start("up", slug) for slug in signals}
     until(lambda: len(outside.servers()) == 2, "both servers")
     began = time.monotonic()

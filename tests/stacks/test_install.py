@@ -10,9 +10,11 @@ import pytest
 from sandbox.machines import requirements
 from sandbox.supervisor import Sandbox
 from stacks.engine import Engine
-from stacks.errors import OperationFailed
+from stacks.errors import CheckFailed, OperationFailed
+from stacks.events import Progress
 from stacks.keys import new_ssh_key_pair
 from stacks.operations import Stacks
+from stacks.outside import check_instance
 from stacks.project import ProjectStack, make_project
 from tests.leaks import without_leaks_of_the_sdk
 from tests.stacks.conftest import PASSPHRASE
@@ -55,6 +57,30 @@ def failure_of_up(stacks: Stacks) -> OperationFailed:
     return caught.value
 
 
+def check_a_new_token_comes_with_the_next_up(stacks: Stacks) -> None:
+    url, old = stacks.settings.instance_url("alice"), stacks.secrets("alice").gateway_token
+    check_instance(url, "alice", old)
+    token = stacks.rotate_token("alice")
+    plan = {c.name: c.op for c in stacks.preview("alice").changes}
+    assert {plan[step] for step in ("configure", "start", "verify")} == {"update"}
+    assert not plan.keys() & {"server", "record", "certificate", "files"}
+    said: list[Progress] = []
+    stacks.up("alice", on_progress=said.append)
+    assert "restarted openclaw-gateway" in "\n".join(p.text for p in said)
+    assert not any(token in p.text or old in p.text for p in said)
+    check_instance(url, "alice", token)
+    with pytest.raises(CheckFailed, match="gateway accepts the token"):
+        check_instance(url, "alice", old, timeout_s=0.0)
+
+
+def check_a_restart_brings_everything_back(stacks: Stacks) -> None:
+    stacks.restart("alice")
+    assert stacks.server_status("alice") == "running"
+    url, token = stacks.settings.instance_url("alice"), stacks.secrets("alice").gateway_token
+    check_instance(url, "alice", token, timeout_s=120)
+
+
+@pytest.mark.timeout(600)
 def test_a_failed_step_is_named_and_where_the_next_up_goes_on(
     real: Workplace, tmp_path: Path
 ) -> None:
@@ -83,4 +109,7 @@ def test_a_failed_step_is_named_and_where_the_next_up_goes_on(
     again = {c.name: c.op for c in plan.changes}
     assert again["node"] == "create"
     assert "server" not in again
+    right.up("alice")
+    check_a_new_token_comes_with_the_next_up(right)
+    check_a_restart_brings_everything_back(right)
     right.destroy("alice")

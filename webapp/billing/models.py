@@ -11,7 +11,7 @@ from webapp.identifiers import new_id
 
 
 class Checkout(Base):
-    """An attempt to pay. Its id is the idempotency key at Stripe and the client_reference_id."""
+    """An attempt to pay. Its id is the idempotency key at Stripe."""
 
     __tablename__ = "checkouts"
 
@@ -36,23 +36,28 @@ class Subscription(Base):
     price_id: Mapped[str] = mapped_column(String(100), default="")
     amount_cents: Mapped[int] = mapped_column(Integer, default=0)
     currency: Mapped[str] = mapped_column(String(3), default="")
+    period: Mapped[str] = mapped_column(String(20), default="")
+    """month, year, 3 months"""
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    """When it began: of two that live, the newer one is too many."""
     current_period_end: Mapped[datetime | None] = mapped_column(UtcDateTime)
     cancel_at_period_end: Mapped[bool] = mapped_column(default=False)
     past_due_since: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    """When a payment first failed, of those that have not been made good since."""
+    """When we learned that a payment had failed, of those that have not been made good since."""
     ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     fetched_at: Mapped[datetime] = mapped_column(UtcDateTime)
     refunded_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
 class WebhookEvent(Base):
-    """An event as Stripe sent it, kept in the transaction that enqueues its handling."""
+    """That Stripe told us something, kept in the transaction that enqueues its handling."""
 
     __tablename__ = "webhook_events"
 
     id: Mapped[str] = mapped_column(String(100), primary_key=True)
     type: Mapped[str] = mapped_column(String(100), index=True)
     payload: Mapped[str] = mapped_column(Text)
+    """JSON: which object it is about. The object itself is fetched afresh; it may name a person."""
     received_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now, index=True)
     handled_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     outcome: Mapped[str] = mapped_column(String(500), default="")

@@ -113,7 +113,8 @@ class InstanceEvent(Base):
 
 
 class Operation(Base):
-    """One run of the reconciler on the stack: what, when, how it ended, and a plan if it made one."""
+    """One run of the reconciler on the stack: what, when, how it ended, what it (would have)
+    changed."""
 
     __tablename__ = "operations"
 

@@ -37,12 +37,15 @@ def _name_request() -> None:
 
 
 def _tell_request_id(response: Response) -> Response:
-    response.headers["request-id"] = g.anthropic_request_id
+    if "anthropic_request_id" in g:  # a fault answers before the request has a name
+        response.headers["request-id"] = g.anthropic_request_id
     return response
 
 
 def _authenticate(key: str) -> None:
-    given = request.headers.get("x-api-key")
+    """A key comes as a bearer token, as its SDK sends it, or in x-api-key."""
+    bearer = request.headers.get("Authorization", "").removeprefix("Bearer ")
+    given = request.headers.get("x-api-key") or bearer
     if not given:
         raise ApiError(401, "authentication_error", "x-api-key header is required")
     if not hmac.compare_digest(given.encode(), key.encode()):

@@ -23,6 +23,7 @@ Settle = Callable[[Cloud, Sequence[Document], str | None], None]
 SORTABLE = ("id", "command", "status", "progress", "started", "finished")
 USUAL_SECONDS = 5.0
 """What progress is reckoned against where no length is set."""
+LOOK_AGAIN_S = 0.2
 
 log = logging.getLogger(__name__)
 
@@ -151,9 +152,12 @@ class Actions:
         return None
 
     def _wait(self, action: Document) -> bool:
-        """Wait until the action has lasted as long as set; whether the process is ending."""
-        rest = action["_started"] + self._cloud.action_seconds() - time.time()
-        return rest > 0 and self._stopping.wait(rest)
+        """Wait until the action has lasted as long as set, which may be changed meanwhile;
+        whether the process is ending."""
+        while (rest := action["_started"] + self._cloud.action_seconds() - time.time()) > 0:
+            if self._stopping.wait(min(rest, LOOK_AGAIN_S)):
+                return True
+        return False
 
     def _finish(self, action: Document, error: str | None) -> Document:
         ended = {

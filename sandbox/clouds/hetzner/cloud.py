@@ -61,7 +61,7 @@ class Cloud:
         return float(setting["value"]) if setting else self.world.action_seconds
 
     def set_action_seconds(self, seconds: float) -> None:
-        """Make actions slow (or instant with 0), from the next one on."""
+        """Make actions slow (or instant with 0), those under way included."""
         self.store.put(SETTING, "action_seconds", {"value": seconds})
 
     def requests_per_hour(self) -> int:

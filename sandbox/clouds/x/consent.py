@@ -1,5 +1,7 @@
 """The consent page: who you are on the pretend X, and whether the app may know it."""
 
+import re
+from ipaddress import ip_address
 from typing import Annotated, Literal
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
@@ -25,11 +27,17 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src 'self'; frame-a
 
 def _on_loopback(uri: str) -> str:
     parts = urlsplit(uri)
-    host = parts.hostname or ""
-    local = host == "::1" or host.startswith("127.") or f".{host}".endswith(".localhost")
+    local = _is_local(parts.hostname or "")
     if parts.scheme not in ("http", "https") or not local or parts.fragment:
         raise ValueError("must be an http(s) address on loopback, without a fragment")
     return uri
+
+
+def _is_local(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return re.fullmatch(r"([a-z0-9-]+\.)*localhost", host) is not None
 
 
 def _known(scope: str) -> str:

@@ -1,0 +1,1 @@
+"""What pages, the status API, webhooks and open streams cost."""

@@ -1,0 +1,52 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from stacks.settings import CHECKOUT
+
+
+def test_help_names_every_option() -> None:
+    ended = _run("--help")
+    assert ended.returncode == 0
+    for option in ("--dir", "--port", "--machines", "nspawn", "api-only"):
+        assert option in ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (("--port", "eighty"), "--port"),
+        (("--machines", "vmware"), "--machines"),
+        (("--dir",), "--dir"),
+        (("elsewhere",), "elsewhere"),
+    ],
+)
+def test_a_wrong_argument_is_named_with_the_usage(words: tuple[str, ...], named: str) -> None:
+    ended = _run(*words)
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("usage: python -m local")
+    assert named in ended.stderr.splitlines()[-1]
+
+
+def test_half_given_credentials_stop_it_before_anything_is_made(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    ended = _run("--dir", str(folder), "--port", "0", STRIPE_SECRET_KEY="sk_test_1")
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("error: set: STRIPE_SECRET_KEY; not set: HETZNER_API_TOKEN, ")
+    assert len(ended.stderr.splitlines()) == 1
+    assert "sk_test_1" not in ended.stderr
+    assert not (folder / "keys.json").exists()
+
+
+def _run(*words: str, **more: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "local", *words],
+        env=os.environ | {"COLUMNS": "200"} | more,
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
