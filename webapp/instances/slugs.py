@@ -31,7 +31,7 @@ RESERVED = frozenset(
     dev development staging stage test testing demo sandbox preview beta alpha canary internal
     local localhost localdomain example invalid wpad isatap
     clawdet openclaw clawd anthropic claude hetzner cloudflare stripe pulumi platform official
-    system server servers host hosting cloud worker webhooks webhook hooks git registry
+    user users system server servers host hosting cloud worker webhooks webhook hooks git registry
     """.split()  # noqa: SIM905 (a list of names reads best as words)
 )
 

@@ -295,7 +295,8 @@ def test_a_refresh_token_is_good_once(app_with: Callable[[str], App], clock: Clo
 def test_a_revoked_token_is_good_no_more(app: App) -> None:
     token = app.fetch(app.press(username="alice")["code"])["access_token"]
     for _ in range(2):
-        answer = app.session.revoke_token(f"{app.base}/2/oauth2/revoke", token=token)
+        url = f"{app.base}/2/oauth2/revoke"
+        answer = app.session.revoke_token(url, token=token)  # type: ignore[no-untyped-call]
         assert answer.json() == {"revoked": True}
     assert app.me(token).status_code == 401
 

@@ -139,6 +139,7 @@ def test_a_dead_workers_work_is_done_by_one_of_another_name(
 
 
 @pytest.mark.engine
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
 def test_on_postgres_two_workers_share_the_work(
     order: Order,
     look: Look,
@@ -147,8 +148,6 @@ def test_on_postgres_two_workers_share_the_work(
     clouds: Outside,
     victims: Victims,
 ) -> None:
-    if c.jobs.url.startswith("sqlite"):
-        pytest.skip("one worker is all that SQLite has")
     ids = [order(name) for name in ("alice", "bob", "carol")]
     victim = victims.start("first")
     until(lambda: len(clouds.servers()) >= 1, "the first worker's server")
