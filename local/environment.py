@@ -73,9 +73,9 @@ def environment(
     if project:
         found["CLAWDET_PROJECT"] = str(project)
         found["PULUMI_BACKEND_URL"] = f"file://{project / '.clawdet' / 'state'}"
-    if "PULUMI_CONFIG_PASSPHRASE_FILE" in os.environ:
+    if sandbox is None and "PULUMI_CONFIG_PASSPHRASE_FILE" in os.environ:
         found["PULUMI_CONFIG_PASSPHRASE"] = ""
     known = {name.upper() for name in (*Settings.model_fields, *WebSettings.model_fields)}
-    inherited = {k: v for k, v in os.environ.items() if k not in known or sandbox is None}
+    inherited = {k: v for k, v in os.environ.items() if k.upper() not in known or sandbox is None}
     theirs = sandbox.environment() | {"CLAWDET_OPERATORS": OPERATOR} if sandbox else {}
     return own(directory) | found | inherited | theirs

@@ -4,8 +4,9 @@ from typing import Any
 
 import structlog
 from flask import Flask, Response, g, json, make_response, render_template, request
+from flask_login import AnonymousUserMixin
 from flask_wtf.csrf import CSRFError
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DataError, OperationalError
 from werkzeug.exceptions import HTTPException
 
 from webapp.errors import ClawdetError
@@ -55,6 +56,12 @@ def install(app: Flask) -> None:
         log.error("database", exc_info=error)
         return tell(503, *WORDS[503], "unavailable")
 
+    @app.errorhandler(DataError)
+    @app.errorhandler(OverflowError)
+    def beyond_the_database(error: Exception) -> Response:
+        log.warning("unfit", error=repr(error)[:200])
+        return tell(400, *WORDS[400])
+
     @app.errorhandler(Exception)
     def unexpected(error: Exception) -> Response:
         log.error("unexpected", exc_info=error)
@@ -65,6 +72,8 @@ def tell(status: int, title: str, detail: str, code: str = "") -> Response:
     """The error as this request's sender reads it best."""
     if is_api():
         return problem(status, title, detail, code)
+    if status >= 500:  # what failed may be the very reading of who is signed in
+        g._login_user = AnonymousUserMixin()
     page = render_template(
         "errors/error.html",
         code=status,

@@ -32,7 +32,7 @@ def install(app: Flask, forms_lead_to: tuple[str, ...]) -> None:
         response.headers["Cross-Origin-Opener-Policy"] = "same-origin"
         if app.extensions["clawdet"].settings.is_https:
             response.headers["Strict-Transport-Security"] = "max-age=31536000"
-        if request.endpoint == "static":
+        if request.endpoint == "static" and response.status_code < 400:
             age_s = MARKED_MAX_AGE_S if "v" in request.args else STATIC_MAX_AGE_S
             response.headers["Cache-Control"] = f"public, max-age={age_s}"
         else:

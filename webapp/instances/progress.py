@@ -55,6 +55,7 @@ class LiveLog:
         self._canceller: threading.Thread | None = None
         self._server_done = subject.has_server
         self._status: Status | None = None
+        self._shown: Status | None = None
         self.step = ""
         """The step that failed, else the last that began."""
         if not subject.has_server:
@@ -122,20 +123,23 @@ class LiveLog:
 
     def _flush(self) -> None:
         rows = self._drain()
-        if not rows and self._status is None:
+        status = self._status if self._subject.tells_status else None
+        if not rows and status == self._shown:
             return
         try:
             with self._db.begin() as session:
                 session.add_all(rows)
-                self._show_status(session.get_one(Instance, self._subject.instance_id), session)
+                if status and status != self._shown:
+                    self._show(session, status)
+            self._shown = status
         except SQLAlchemyError:
             for row in rows:
                 self._waiting.put(_copy(row))
             raise
 
-    def _show_status(self, instance: Instance, session: Session) -> None:
-        status, moved_on = self._status, instance.generation != self._subject.generation
-        if status and self._subject.tells_status and not moved_on:
+    def _show(self, session: Session, status: Status) -> None:
+        instance = session.get_one(Instance, self._subject.instance_id)
+        if instance.generation == self._subject.generation:
             service.set_status(session, instance, status, clock.now())
 
     def _look_for_cancel(self) -> None:

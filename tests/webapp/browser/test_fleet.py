@@ -40,7 +40,8 @@ def test_an_operator_finds_previews_and_destroys(
     page.locator("#destroy-confirm").fill("olga")
     button.click()
     expect(page.get_by_text("It is backed up for the last time and deleted.")).to_be_visible()
-    expect(page.locator("#summary").get_by_text("Deleted").first).to_be_visible(timeout=LIVE_MS)
+    state = page.locator("#summary .status").first
+    expect(state).to_have_text("Deleted", timeout=LIVE_MS)
     assert owner.username not in [server.name for server in Outside(site.sandbox).servers()]
 
 
