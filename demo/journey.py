@@ -104,6 +104,7 @@ class Journey:
             self.page.get_by_role("button", name="Go on").click()
             self.page.goto(self._mailed_link())
             self.page.get_by_role("button", name="Confirm this address").click()
+            self.page.wait_for_url("**/signup/pay")
             remark(f"{SLUG} is free, {ADDRESS} is confirmed")
 
     def _pay(self) -> None:

@@ -19,6 +19,7 @@ import structlog
 from dbos import DBOS
 from sqlalchemy.exc import SQLAlchemyError
 
+from stacks.errors import UsageError
 from webapp import clock
 from webapp.accounts.jobs import clean_up
 from webapp.adapters.orchestrator import Orchestrator
@@ -300,13 +301,34 @@ def main() -> int:
     arguments = parser.parse_args()
     logs.configure()
     try:
-        c = build(WebSettings.read())
-        upgrade(c.db.engine)
-        worker = Worker(c, name=arguments.name)
-        worker.start()
+        c, worker = _begin(arguments.name)
     except ClawdetError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except UsageError as error:
+        print(f"error: {error}\n{error.remedy}", file=sys.stderr)
+        return 1
+    _wait_for_the_end(worker)
+    code = 1 if worker.lost.is_set() else 0
+    if not worker.stop():
+        sys.stdout.flush()
+        os._exit(code)  # nothing waits for the thread of a job that does not end
+    c.jobs.close()
+    c.db.close()
+    return code
+
+
+def _begin(name: str) -> tuple[Clawdet, Worker]:
+    settings, orchestrator = WebSettings.read(), Orchestrator()
+    orchestrator.check()
+    c = build(settings)
+    upgrade(c.db.engine)
+    worker = Worker(c, orchestrator, name=name)
+    worker.start()
+    return c, worker
+
+
+def _wait_for_the_end(worker: Worker) -> None:
     asked = threading.Event()
 
     def ask(number: int, frame: FrameType | None) -> None:
@@ -317,13 +339,6 @@ def main() -> int:
     signal.signal(signal.SIGINT, ask)
     while not (asked.wait(TICK_S) or worker.lost.is_set()):
         pass
-    code = 1 if worker.lost.is_set() else 0
-    if not worker.stop():
-        sys.stdout.flush()
-        os._exit(code)  # nothing waits for the thread of a job that does not end
-    c.jobs.close()
-    c.db.close()
-    return code
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import threading
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import structlog
@@ -16,6 +17,9 @@ from stacks.operations import Finding, OnProgress, Result, Stacks
 from stacks.provider_servers import provider_servers
 from stacks.settings import Settings
 
+REQUIRED = (
+    "hetzner_api_token", "cloudflare_api_token", "cloudflare_zone_id", "anthropic_api_key",
+)  # fmt: skip
 WAIT_S = 10.0  # an operator's command on the same stack may end meanwhile
 CHECK_S = 180.0  # a record has to be seen at the edge, a gateway to start
 PROBE_S = 2.0
@@ -69,15 +73,24 @@ class Orchestrator:
     def __exit__(self, *_: object) -> None:
         self._close_plugins()
 
+    def check(self) -> None:
+        """Raise UsageError naming every setting that is missing."""
+        self.settings.require(*REQUIRED)
+        self.settings.passphrase()
+
     # -- one instance ----------------------------------------------------------------------
 
     def begin(self, slug: str) -> None:
         """Say that the instance is being worked on, so that `stop` interrupts it."""
-        self._busy.add(slug)
+        with self._making:
+            self._busy.add(slug)
 
     def end(self, slug: str) -> None:
         """Say that it is not any more."""
-        self._busy.discard(slug)
+        with self._making:
+            self._busy.discard(slug)
+            if not self._busy:  # plugins take 50 MB, and a second to start
+                self._close_plugins()
 
     def prepare(self, slug: str) -> None:
         """A stack with today's settings, there or made now."""
@@ -127,7 +140,7 @@ class Orchestrator:
     def status(self, slug: str) -> str | None:
         """Hetzner's word on the server; None if there is none."""
         try:
-            return self.stacks.server_status(slug)
+            return self._looking.server_status(slug)
         except UnknownStack:
             return None
 
@@ -150,25 +163,25 @@ class Orchestrator:
 
     def sweep(self) -> dict[str, list[Finding]]:
         """Differences between clouds and states by slug; orphans under ""."""
-        return self.stacks.sweep()
+        return self._looking.sweep()
 
     def capacity(self) -> dict[str, bool]:
         """Whether each location has a server in stock."""
-        return self.stacks.capacity()
+        return self._looking.capacity()
 
     def stop(self) -> None:
         """Interrupt what runs, which will be run again; return when nothing does."""
         self.stopping.set()
         while self._busy:
             for slug in list(self._busy):
-                if self.stacks.holder(slug):
+                if self._looking.holder(slug):
                     self.cancel(slug)
             time.sleep(POLL_S)
 
     def cancel(self, slug: str) -> None:
         """Interrupt the instance's operation and return when it is over."""
         try:
-            log.info("cancelled", slug=slug, said=self.stacks.cancel(slug))
+            log.info("cancelled", slug=slug, said=self._looking.cancel(slug))
         except StackError as error:
             log.warning("cancel_failed", slug=slug, error=str(error))
 
@@ -182,6 +195,11 @@ class Orchestrator:
                 self._close_plugins()
                 self._stacks = self._make()
             return self._stacks
+
+    @cached_property
+    def _looking(self) -> Stacks:
+        """The façade for what needs no plugin."""
+        return Stacks(self.settings, self._engine, self.settings.pulumi_debug_providers, WAIT_S)
 
     def _make(self) -> Stacks:
         given = self.settings.pulumi_debug_providers

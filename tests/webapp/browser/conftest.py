@@ -25,7 +25,7 @@ CHROMIUM_ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-PATIENCE_MS = 15_000
+PATIENCE_MS = 60_000
 
 NewPage = Callable[..., Page]
 Known = Callable[[str], Person]

@@ -98,3 +98,19 @@ def test_a_typed_confirmation(site: Site, resident: Person, new_page: NewPage) -
     page.keyboard.type(resident.username)
     page.keyboard.press("Tab")
     expect(button).to_be_focused()
+
+
+def test_what_is_drawn_anew_keeps_the_focus(
+    site: Site, resident: Person, new_page: NewPage
+) -> None:
+    visitor = Visitor(new_page(resident), site)
+    page = visitor.page
+    visitor.open("/dashboard")
+    page.get_by_role("button", name="Restart").focus()
+    page.locator("#state").evaluate("state => state.dataset.old = 'yes'")
+    page.evaluate(
+        "htmx.ajax('GET', '/dashboard', {source: '#state', target: '#state', select: '#state',"
+        " swap: 'outerHTML'})"
+    )
+    expect(page.locator("#state")).not_to_have_attribute("data-old", "yes")
+    expect(page.get_by_role("button", name="Restart")).to_be_focused()

@@ -5,6 +5,7 @@ const WORDS = { now: "in progress", done: "done", failed: "failed", waiting: "wa
 
 function duration(seconds) {
   const s = Math.max(0, Math.trunc(seconds));
+  if (s < 1) return "under 1 s";
   if (s < 60) return `${s} s`;
   if (s < 3600) return `${Math.trunc(s / 60)} min${s % 60 ? ` ${s % 60} s` : ""}`;
   return `${Math.trunc(s / 3600)} h${Math.trunc((s % 3600) / 60) ? ` ${Math.trunc((s % 3600) / 60)} min` : ""}`;

@@ -86,6 +86,15 @@ function guard(input) {
   for (const button of input.form?.querySelectorAll("[type=submit], button:not([type])") ?? []) button.disabled = !fits;
 }
 
+// What is drawn anew keeps the focus where it was; htmx itself sees to elements with an id only.
+let focused = null;
+function refocus(root) {
+  if (focused === null || document.activeElement !== document.body) return;
+  const same = [...root.querySelectorAll("a, button, summary")].find((one) => one.textContent === focused);
+  same?.focus({ preventScroll: true });
+  focused = null;
+}
+
 function prepare(root) {
   tellTimes(root);
   unhide(root);
@@ -105,7 +114,14 @@ document.addEventListener("input", (event) => {
 document.addEventListener("change", (event) => {
   event.target.closest?.("form[data-submit-on-change]")?.requestSubmit();
 });
-document.addEventListener("htmx:load", (event) => prepare(event.target));
+document.addEventListener("htmx:beforeSwap", ({ detail }) => {
+  const at = document.activeElement;
+  focused = detail.target.contains(at) ? at.textContent : null;
+});
+document.addEventListener("htmx:load", (event) => {
+  prepare(event.target);
+  refocus(event.target);
+});
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", nameToggle);
 addEventListener("pageshow", () => prepare(document));
 setInterval(tellTimes, 30000);
