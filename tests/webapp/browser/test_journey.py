@@ -75,6 +75,7 @@ def switch_it_off_and_on(visitor: Visitor) -> None:
     expect(state.get_by_text("You switched it off. Nothing is lost.")).to_be_visible()
     visitor.wait_until_settled()
     visitor.press("Switch on")
+    expect(visitor.page.get_by_text("It is being switched on.")).to_be_visible()
     visitor.wait_until_settled()
     expect(state.get_by_text(re.compile("^Running in "))).to_be_visible()
 
