@@ -14,6 +14,8 @@ import pytest
 from sandbox.machines import requirements
 from stacks.settings import CHECKOUT
 
+BIRTH = "watch the server being born"
+
 pytestmark = [pytest.mark.machine, pytest.mark.engine, pytest.mark.timeout(900)]
 
 
@@ -43,12 +45,13 @@ def start(folder: Path) -> "subprocess.Popen[str]":
 
 
 def processes_of(folder: Path) -> list[str]:
-    """Command lines of the processes that name the folder or work in it."""
+    """Command lines of the processes that name the folder, work in it, or are given it."""
     found = []
     for process in psutil.process_iter():
         try:
             words = " ".join(process.cmdline())
-            if str(folder) in words or process.cwd().startswith(str(folder)):
+            given = process.environ().get("CLAWDET_DATABASE_URL", "")
+            if str(folder) in words + given or process.cwd().startswith(str(folder)):
                 found.append(words)
         except (psutil.Error, OSError):
             continue
@@ -73,6 +76,15 @@ def read_until(process: "subprocess.Popen[str]", words: str) -> None:
         if words in line:
             return
     pytest.fail(f"the demo ended before it said {words!r}")
+
+
+def wait_for_machine(folder: Path) -> None:
+    """Return when the customer's server is being installed."""
+    deadline = time.monotonic() + 120
+    while not any(folder.glob("sandbox/machines/servers/*")):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    time.sleep(5)  # into the install
 
 
 def wait_until_gone(folder: Path) -> None:
@@ -105,7 +117,8 @@ def test_the_whole_life_of_a_server_holds(folder: Path) -> None:
 
 def test_ctrl_c_during_the_install_leaves_nothing_behind(folder: Path) -> None:
     with start(folder) as process:
-        read_until(process, "installing")
+        read_until(process, BIRTH)
+        wait_for_machine(folder)
         groups = groups_of(folder)
         process.send_signal(signal.SIGINT)
         assert process.stdout
@@ -121,14 +134,15 @@ def test_kill_9_during_the_install_ends_everything_and_the_next_run_starts_afres
     folder: Path,
 ) -> None:
     with start(folder) as process:
-        read_until(process, "installing")
+        read_until(process, BIRTH)
+        wait_for_machine(folder)
         process.kill()
         assert process.stdout
         process.stdout.read()
     wait_until_gone(folder)
     assert not mounts_of(folder)
     with start(folder) as again:
-        read_until(again, "first boot is finished")
+        read_until(again, "sign in with X")
         again.send_signal(signal.SIGINT)
         assert again.stdout
         again.stdout.read()
