@@ -1,5 +1,15 @@
 """Where `flask` finds the application: `flask --help` lists users, instances, stacks, worker."""
 
-from webapp.app import create_app
+from flask import Flask
+from flask.cli import NoAppException
 
-__all__ = ["create_app"]
+from webapp import app
+from webapp.errors import SettingsError
+
+
+def create_app() -> Flask:
+    """The application of the environment; what is missing there is named without a traceback."""
+    try:
+        return app.create_app()
+    except SettingsError as error:
+        raise NoAppException(str(error)) from error

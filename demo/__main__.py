@@ -28,7 +28,7 @@ from stacks.settings import STATE, Settings
 NOT_ALL_SHOWN = 3
 DATABASE = "clawdet.sqlite3"
 OURS = {
-    *("sandbox", "project", "pictures", "keys.json", "web.log", "worker.log"),
+    *("sandbox", "project", "pictures", "keys.json", "environment.json", "web.log", "worker.log"),
     *(DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", f"{DATABASE}.worker"),
 }
 

@@ -2,12 +2,13 @@
 without any, with a sandbox of them."""
 
 import argparse
+import shlex
 import signal
 import sys
 from pathlib import Path
 from types import FrameType
 
-from local.environment import OPERATOR, HalfGiven
+from local.environment import OPERATOR, HalfGiven, exports
 from local.processes import NotReady
 from local.serving import Local, serve
 from sandbox.keeping import SandboxError
@@ -17,6 +18,8 @@ from stacks.settings import STATE
 def main() -> int:
     """Serve until Ctrl-C; the exit code."""
     chosen = _parser().parse_args()
+    if chosen.what == "env":
+        return _print_environment(chosen.dir)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         with serve(chosen.dir, chosen.port, _tell, chosen.machines) as found:
@@ -32,6 +35,13 @@ def main() -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m local", description=__doc__)
+    parser.add_argument(
+        "what",
+        nargs="?",
+        choices=("serve", "env"),
+        default="serve",
+        help="serve (default), or print, as shell exports, what the processes are given",
+    )
     parser.add_argument(
         "--dir",
         type=Path,
@@ -49,6 +59,17 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _print_environment(directory: Path) -> int:
+    try:
+        given = exports(directory)
+    except FileNotFoundError:
+        print(f"error: nothing was started in {directory} yet: run `make run`", file=sys.stderr)
+        return 1
+    for name, value in sorted(given.items()):
+        print(f"export {name}={shlex.quote(value)}")
+    return 0
+
+
 def _welcome(found: Local, directory: Path) -> None:
     print(f"\nClawdet is at {found.url}")
     if found.sandbox:
@@ -61,6 +82,7 @@ def _welcome(found: Local, directory: Path) -> None:
         print(f"  servers      {running.driver}")
         for reason in running.reasons:
             print(f"               {reason}")
+    print('  commands     eval "$(python -m local env)"; flask --help')
     print(f"  logs         {directory}/web.log, {directory}/worker.log")
     print("  stop         Ctrl-C\n", flush=True)
 

@@ -24,6 +24,7 @@ CREDENTIALS = (
     "TWITTER_CLIENT_ID",
     "TWITTER_CLIENT_SECRET",
 )
+KEPT = "environment.json"
 OPERATOR = "operator"
 """The X handle that sees the fleet, in the sandbox."""
 
@@ -79,3 +80,16 @@ def environment(
     inherited = {k: v for k, v in os.environ.items() if k.upper() not in known or sandbox is None}
     theirs = sandbox.environment() | {"CLAWDET_OPERATORS": OPERATOR} if sandbox else {}
     return own(directory) | found | inherited | theirs
+
+
+def keep(directory: Path, given: Mapping[str, str]) -> None:
+    """Write down what the processes are given and the shell does not have, for `exports`."""
+    path = directory / KEPT
+    path.touch(mode=0o600)
+    path.write_text(json.dumps({k: v for k, v in given.items() if os.environ.get(k) != v}))
+
+
+def exports(directory: Path) -> dict[str, str]:
+    """What was kept at the last start; FileNotFoundError before the first."""
+    found: dict[str, str] = json.loads((directory / KEPT).read_text())
+    return found

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from local import webhooks
-from local.environment import environment, wants_sandbox
+from local.environment import environment, keep, wants_sandbox
 from local.processes import Child, await_web
 from sandbox import running
 from sandbox.keeping import SandboxError
@@ -54,6 +54,7 @@ def serve(
             sandbox = cleanup.enter_context(Sandbox.start(directory / "sandbox", machines=machines))
         port = port or _free_port()
         given = environment(directory, project, port, sandbox)
+        keep(directory, given)
         web = _child("web", ["-m", "webapp", "--bind", f"127.0.0.1:{port}"], given, directory)
         worker = _child("worker", ["-m", "webapp.worker"], given, directory)
         for child in (web, worker):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from local.environment import keep
 from stacks.settings import CHECKOUT
 
 
@@ -39,6 +40,32 @@ def test_half_given_credentials_stop_it_before_anything_is_made(tmp_path: Path) 
     assert len(ended.stderr.splitlines()) == 1
     assert "sk_test_1" not in ended.stderr
     assert not (folder / "keys.json").exists()
+
+
+def test_the_environment_of_what_was_started_is_printed_as_exports(tmp_path: Path) -> None:
+    before = _run("env", "--dir", str(tmp_path))
+    assert (before.returncode, before.stdout) == (1, "")
+    assert "make run" in before.stderr
+    keep(tmp_path, {"CLAWDET_WEB_URL": "http://localhost:1", "PASSPHRASE": "two words"})
+    after = _run("env", "--dir", str(tmp_path))
+    assert after.stdout == (
+        "export CLAWDET_WEB_URL=http://localhost:1\nexport PASSPHRASE='two words'\n"
+    )
+    assert (tmp_path / "environment.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_flask_without_settings_names_them_without_a_traceback() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "flask", "users", "list"],
+        env={name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert ended.returncode == 2
+    assert "not set: ANTHROPIC_API_KEY, " in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 def _run(*words: str, **more: str) -> "subprocess.CompletedProcess[str]":
