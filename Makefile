@@ -7,9 +7,9 @@ MAKEFLAGS += --no-print-directory
 BIN := .venv/bin
 SANDBOX := .clawdet/sandbox
 # What the pretend servers need of Debian, a browser, and what tests use: the ssh server's tools
-# and PostgreSQL's programs.
-PACKAGES := ca-certificates chromium curl iproute2 mmdebstrap nftables openssh-client \
-	openssh-server postgresql slirp4netns systemd-container zstd
+# and PostgreSQL's programs. libatomic1 is what the browser's driver is linked with.
+PACKAGES := ca-certificates chromium curl iproute2 libatomic1 mmdebstrap nftables openssh-client \
+	openssh-server postgresql shellcheck slirp4netns systemd-container zstd
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
