@@ -1,6 +1,7 @@
 """Steps of a demonstration: each timed, each says what held, the first that doesn't ends it."""
 
 import io
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -66,7 +67,9 @@ class Steps:
         """The table as a picture (SVG)."""
         recording = Console(record=True, width=132, file=io.StringIO(), highlight=False)
         recording.print(self._table())
-        recording.save_svg(str(file), title="make demo")
+        svg = recording.export_svg(title="make demo")
+        # rich would have the reader's browser fetch a font from elsewhere.
+        file.write_text(re.sub(r"@font-face {.*?}\s*", "", svg, flags=re.DOTALL))
 
     def _table(self) -> Table:
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
