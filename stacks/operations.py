@@ -223,6 +223,10 @@ class Stacks:
         with self._operations.begin(slug, "backup", runs_engine=False) as operation:
             return self._servers.back_up(slug, applying.server_id(operation.stack))
 
+    def delete_backup(self, image_id: str) -> None:
+        """Delete a final backup for good; done if it is gone."""
+        self._servers.delete_backup(image_id)
+
     # -- the stack's own files -------------------------------------------------------------
 
     def remove(self, slug: str) -> None:

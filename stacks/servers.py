@@ -95,6 +95,22 @@ class Servers:
             )
         return str(image.id)
 
+    def delete_backup(self, image_id: str) -> None:
+        """Delete a final backup; done if it is gone. OperationFailed if the image is another."""
+        with hetzner_errors():
+            try:
+                image = self._hetzner.images.get_by_id(int(image_id))
+            except hcloud.APIException as error:
+                if error.code != NOT_FOUND:
+                    raise
+                return
+            if (image.labels or {}).get("reason") != FINAL_BACKUP:
+                raise OperationFailed(
+                    f"image {image_id} is no final backup",
+                    "delete it in Hetzner's console, if it is not wanted",
+                )
+            image.delete()
+
     def _backup_of(self, slug: str, server: BoundServer) -> BoundImage | None:
         found = self._hetzner.images.get_all(label_selector=selector(_backup_labels(slug, server)))
         return found[0] if found else None

@@ -75,6 +75,7 @@ class WebSettings(BaseSettings):
     # Instances and money
     clawdet_past_due_days: float = Field(default=7, ge=0)
     clawdet_suspended_days: float = Field(default=14, ge=0)
+    clawdet_backup_days: float = Field(default=30, ge=0)
     clawdet_live_deadline_s: float = Field(default=1800, gt=0)
     clawdet_refund_deadline_s: float = Field(default=86400, gt=0)
     clawdet_sweep_s: float = Field(default=60, gt=0)

@@ -29,7 +29,7 @@ from webapp.claims import claim_for
 from webapp.errors import ClawdetError
 from webapp.http import logs
 from webapp.http.context import Clawdet
-from webapp.instances.jobs import sweep_drift, sweep_instances
+from webapp.instances.jobs import forget_backups, sweep_drift, sweep_instances
 from webapp.instances.reconcile import reconcile
 from webapp.jobs import APPLICATION, SMALL, STACKS, VERSION
 from webapp.mail.jobs import send_letter
@@ -260,6 +260,7 @@ def functions(c: Clawdet, orchestrator: Orchestrator) -> Mapping[str, Function]:
         "send_letter": partial(send_letter, c),
         "sweep_instances": partial(sweep_instances, c, orchestrator),
         "sweep_drift": partial(sweep_drift, c, orchestrator),
+        "forget_backups": partial(forget_backups, c, orchestrator),
         "reconcile_billing": partial(reconcile_billing, c),
         "clean_up": partial(clean_up, c),
         "forget_jobs": partial(forget_jobs, c),
@@ -272,6 +273,7 @@ def schedules(settings: WebSettings) -> tuple[Schedule, ...]:
         Schedule("sweep_instances", settings.clawdet_sweep_s),
         Schedule("sweep_drift", settings.clawdet_drift_sweep_s),
         Schedule("reconcile_billing", BILLING_S),
+        Schedule("forget_backups", HOUR_S),
         Schedule("clean_up", HOUR_S),
         Schedule("forget_jobs", HOUR_S),
     )

@@ -151,6 +151,10 @@ class Orchestrator:
         except UnknownStack:
             return ""
 
+    def delete_backup(self, image_id: str) -> None:
+        """Delete a final backup for good; done if it is gone."""
+        self._looking.delete_backup(image_id)
+
     def destroy(self, slug: str, on_progress: OnProgress) -> None:
         """Remove everything the stack made, then the stack; nothing if there is no such stack."""
         try:

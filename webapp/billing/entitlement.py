@@ -49,12 +49,12 @@ def run(session: Session, jobs: Jobs, user: User, *, actor: str, why: str) -> In
     """The user's instance is to run; a new one where there is none.
 
     None while an older one is being deleted: then it is the next look at the payments that makes
-    the new one.
+    the new one; and None where an operator has suspended it, which only an operator ends.
     """
     instance = instances.of_user(session, user.id)
     if instance is None:
         return instances.create(session, jobs, user, actor, why)
-    if instance.status == "deleting":
+    if instance.status == "deleting" or instance.held:
         return None
     instances.want(session, jobs, instance, actor=actor, why=why, desired="running")
     return instance

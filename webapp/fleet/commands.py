@@ -146,9 +146,9 @@ def retry(slug: str) -> None:
 @slug_argument
 @click.option("--reason", required=True, help="Why; kept with your name.")
 def suspend(slug: str, reason: str) -> None:
-    """Switch an instance off and keep its disk."""
+    """Switch an instance off and keep its disk, whatever is paid, until it is resumed."""
     _want(slug, "suspended", reason)
-    click.echo(f"{slug} is being suspended; its next paid bill lets it run again")
+    click.echo(f"{slug} is being suspended until: flask instances resume {slug}")
 
 
 @instances_.command("resume")
@@ -256,6 +256,7 @@ def _want(slug: str, desired: Desired, reason: str) -> None:
     with c.db.begin() as session:
         found = queries.find(session, slug)
         instances.want(session, c.jobs, found, actor=_actor(), why=reason, desired=desired)
+        found.held = desired == "suspended"
 
 
 def _user(session: Session, name: str) -> User:

@@ -97,6 +97,9 @@ def _suspended(instance: Instance) -> Headline:
         return Headline("waiting", "Coming back", "Your server is being switched on again.")
     if instance.status != "suspended":
         return Headline("waiting", "Being suspended", "Your server is being switched off.")
+    if instance.held:
+        meaning = "We switched your server off; everything on it is kept. Write to us."
+        return Headline("off", "Held by us", meaning)
     meaning = "Your server is off and everything on it is kept for now."
     return Headline("off", "Suspended: pay to bring it back", meaning)
 

@@ -52,6 +52,27 @@ def sweep_drift(c: Clawdet, orchestrator: Orchestrator) -> None:
         facts.keep(session, ORPHANS, [asdict(one) for one in found.get("", [])], at)
 
 
+def forget_backups(c: Clawdet, orchestrator: Orchestrator, at: datetime | None = None) -> None:
+    """Delete the final backups that were kept for long enough; one that can't be is tried again
+    the next time."""
+    at = at or clock.now()
+    long_ago = at - timedelta(days=c.settings.clawdet_backup_days)
+    old = select(Instance).where(Instance.final_backup != "", Instance.deleted_at < long_ago)
+    with c.db.read() as session:
+        backups = {instance.id: instance.final_backup for instance in session.scalars(old)}
+    for instance_id, image in backups.items():
+        try:
+            orchestrator.delete_backup(image)
+        except StackError as error:
+            log.warning("backup_not_deleted", instance=instance_id, error=str(error))
+            continue
+        with c.db.begin() as session:
+            instance = session.get_one(Instance, instance_id)
+            instance.final_backup = ""
+            text = "The final backup was deleted for good"
+            service.record(session, instance, actor=service.CLAWDET, kind="backup", text=text)
+
+
 def _behind(session: Session, at: datetime) -> Iterator[Instance]:
     """Those for which there is something to do at this moment."""
     unlike = or_(Instance.observed_generation < Instance.generation, Instance.status == "failed")

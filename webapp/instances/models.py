@@ -45,6 +45,8 @@ class Instance(Base):
     desired: Mapped[Desired] = mapped_column(String(20), default="running")
     powered_on: Mapped[bool] = mapped_column(default=True)
     """What the customer wants of the power, while `desired` is running."""
+    held: Mapped[bool] = mapped_column(default=False)
+    """An operator has suspended it: payments do not bring it back, an operator does."""
     generation: Mapped[int] = mapped_column(Integer, default=1)
     observed_generation: Mapped[int] = mapped_column(Integer, default=0)
 

@@ -296,3 +296,20 @@ def test_somebody_paid_without_an_instance_gets_one(c: Clawdet, paid: Customer) 
         session.execute(delete(Instance))
     reconcile_billing(c)
     assert paid.desired == ["running"]
+
+
+def test_what_an_operator_has_suspended_is_not_brought_back_by_a_payment(
+    paid: Customer, c: Clawdet
+) -> None:
+    with c.db.begin() as session:
+        (instance,) = session.scalars(select(Instance).where(Instance.user_id == paid.id))
+        instance.held = True
+        instances.want(
+            session, c.jobs, instance, actor="operator olga", why="abuse", desired="suspended"
+        )
+    for held, desired in ((True, "suspended"), (False, "running")):
+        with c.db.begin() as session:
+            session.get_one(Instance, instance.id).held = held
+            user = session.get_one(User, paid.id)
+            service.entitle(session, c.jobs, user, clock.now(), c.settings)
+        assert paid.desired == [desired]

@@ -79,11 +79,11 @@ def test_suspend_and_resume_say_what_should_be_and_why(
 ) -> None:
     assert flask("instances suspend alice").exit_code == 2
     assert flask("instances suspend alice --reason abuse").exit_code == 0
-    assert again(c, live).desired == "suspended"
+    assert (again(c, live).desired, again(c, live).held) == ("suspended", True)
 
     flask("instances resume alice --reason settled")
 
-    assert again(c, live).desired == "running"
+    assert (again(c, live).desired, again(c, live).held) == ("running", False)
     with c.db.read() as session:
         events = session.scalars(select(InstanceEvent).where(InstanceEvent.kind == "wanted")).all()
     assert [event.why for event in events] == ["abuse", "settled"]

@@ -13,6 +13,7 @@ from webapp import clock
 from webapp.adapters.orchestrator import Orchestrator
 from webapp.http.context import Clawdet
 from webapp.instances import service
+from webapp.instances.jobs import forget_backups
 from webapp.instances.models import Action, Instance, InstanceEvent, Operation, Progress
 from webapp.worker import Worker
 
@@ -62,7 +63,14 @@ def test_a_paid_instance_goes_to_complete_and_says_how_far_it_is(
 
 
 def test_suspended_resumed_and_deleted(
-    order: Order, look: Look, want: Want, work: Work, clouds: Outside, letters: Letters
+    order: Order,
+    look: Look,
+    want: Want,
+    work: Work,
+    clouds: Outside,
+    letters: Letters,
+    c: Clawdet,
+    orchestrator: Orchestrator,
 ) -> None:
     instance_id = order("alice")
     work()
@@ -82,6 +90,11 @@ def test_suspended_resumed_and_deleted(
     assert instance.gateway_token is None
     assert instance.final_backup
     assert clouds.is_empty()
+    kept = timedelta(days=c.settings.clawdet_backup_days)
+    for age, left in ((kept - timedelta(hours=1), 1), (kept + timedelta(hours=1), 0)):
+        forget_backups(c, orchestrator, instance.deleted_at + age)
+        assert len(clouds.snapshots()) == left
+    assert look(instance_id).final_backup == ""
     assert len(subjects(letters)) == 2  # live, deleted
 
 

@@ -126,6 +126,7 @@ def upgrade() -> None:
         sa.Column("slug", sa.String(length=63), nullable=False),
         sa.Column("desired", sa.String(length=20), nullable=False),
         sa.Column("powered_on", sa.Boolean(), nullable=False),
+        sa.Column("held", sa.Boolean(), nullable=False),
         sa.Column("generation", sa.Integer(), nullable=False),
         sa.Column("observed_generation", sa.Integer(), nullable=False),
         sa.Column("status", sa.String(length=20), nullable=False),
