@@ -3,6 +3,7 @@
 import argparse
 import signal
 import sys
+import time
 import warnings
 from collections.abc import Callable
 from types import FrameType
@@ -10,14 +11,18 @@ from types import FrameType
 from stacks import commands, doctor, server_commands, setup, terminal
 from stacks.errors import StackError
 
+BURST_S = 1.0
+
 Hook = Callable[["sys.UnraisableHookArgs"], object]
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; the exit code says how it went (see --help)."""
     args = parser().parse_args(argv)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
+    interrupt = _Interrupt()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+            signal.signal(number, interrupt)
     sys.unraisablehook = _quietly(sys.unraisablehook)
     warnings.filterwarnings("ignore", "Error in event stream")  # the SDK's, of an engine we killed
     try:
@@ -64,8 +69,18 @@ def _quietly(hook: Hook) -> Hook:
     return unraisable
 
 
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+class _Interrupt:
+    """Raises KeyboardInterrupt on a signal. Several within a second are one wish: a second
+    exception in the middle of what the first one leads to would cut that short."""
+
+    def __init__(self) -> None:
+        self._last = -BURST_S
+
+    def __call__(self, _signal: int, _frame: FrameType | None) -> None:
+        now = time.monotonic()
+        if now - self._last >= BURST_S:
+            self._last = now
+            raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -93,8 +93,6 @@ def test_ctrl_c_and_sigterm_end_the_command_soon_and_the_next_up_goes_on(
     began = time.monotonic()
     for slug, driver in drivers.items():
         driver.send_signal(signals[slug])
-        if slug == "bob":  # a person who insists
-            driver.send_signal(signal.SIGINT)
     for driver in drivers.values():
         said = ended(driver, ENDS_S)
         assert said.returncode == 130
