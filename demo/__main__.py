@@ -22,7 +22,6 @@ from local.serving import serve
 from sandbox import running
 from sandbox.keeping import SandboxError
 from stacks.errors import StackError
-from stacks.project import make_project
 from stacks.settings import STATE, Settings
 
 NOT_ALL_SHOWN = 3
@@ -88,14 +87,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def _show(console: Console, steps: Steps, directory: Path, pictures: Path | None) -> int:
     _fresh(directory)
-    project = directory / "project"
-    make_project(project)
     with ExitStack() as cleanup:
         with steps.step("start the sandbox, the web app and its worker") as remark:
-            found = cleanup.enter_context(serve(directory, 0, console.print, project=project))
+            found = cleanup.enter_context(serve(directory, 0, console.print, sandboxed=True))
             sandbox = found.sandbox
-            if sandbox is None:
-                raise Unfulfilled("the demo is for the sandbox: unset the real credentials")
+            assert sandbox  # as asked
             remark(f"{found.url}; machines: {sandbox.running.driver}")
         given = {name.lower(): value for name, value in found.environment.items()}
         settings = Settings.model_validate({**given, "pulumi_home": STATE / "pulumi"})

@@ -2,17 +2,21 @@
 without any, with a sandbox of them."""
 
 import argparse
+import os
 import shlex
 import signal
 import sys
 from pathlib import Path
 from types import FrameType
 
-from local.environment import OPERATOR, HalfGiven, exports
+from local.environment import OPERATOR, HalfGiven, exports, wants_sandbox
 from local.processes import NotReady
 from local.serving import Local, serve
 from sandbox.keeping import SandboxError
+from sandbox.processes import PortInUseError
 from stacks.settings import STATE
+
+RUN = STATE / "run"
 
 
 def main() -> int:
@@ -22,10 +26,13 @@ def main() -> int:
         return _print_environment(chosen.dir)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        with serve(chosen.dir, chosen.port, _tell, chosen.machines) as found:
+        sandboxed = wants_sandbox(os.environ)
+        with serve(
+            chosen.dir, chosen.port, _tell, sandboxed=sandboxed, machines=chosen.machines
+        ) as found:
             _welcome(found, chosen.dir)
             found.watch(_tell)
-    except (HalfGiven, NotReady, SandboxError) as error:
+    except (HalfGiven, NotReady, PortInUseError, SandboxError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -45,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--dir",
         type=Path,
-        default=STATE / "run",
+        default=RUN,
         metavar="FOLDER",
         help="where the database, the logs and the sandbox are kept (default: %(default)s)",
     )
@@ -82,7 +89,8 @@ def _welcome(found: Local, directory: Path) -> None:
         print(f"  servers      {running.driver}")
         for reason in running.reasons:
             print(f"               {reason}")
-    print('  commands     eval "$(python -m local env)"; flask --help')
+    elsewhere = "" if directory == RUN else f" --dir {shlex.quote(str(directory))}"
+    print(f'  commands     eval "$(python -m local env{elsewhere})"; flask --help')
     print(f"  logs         {directory}/web.log, {directory}/worker.log")
     print("  stop         Ctrl-C\n", flush=True)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from cryptography.fernet import Fernet
 
 from sandbox.supervisor import Sandbox
+from stacks.project import make_project
 from stacks.settings import Settings
 from webapp.settings import WebSettings
 
@@ -62,16 +63,16 @@ def own(directory: Path) -> dict[str, str]:
     return made
 
 
-def environment(
-    directory: Path, project: Path | None, port: int, sandbox: Sandbox | None
-) -> dict[str, str]:
+def environment(directory: Path, port: int, sandbox: Sandbox | None) -> dict[str, str]:
     """For the processes. What the caller has set stands, except where the sandbox is meant."""
     found = {
         "CLAWDET_DATABASE_URL": f"sqlite:///{directory / 'clawdet.sqlite3'}",
         "CLAWDET_WEB_URL": f"http://localhost:{port}",
         "PYTHONUNBUFFERED": "1",
     }
-    if project:
+    if sandbox:  # its stacks are nobody else's
+        project = directory / "project"
+        make_project(project)
         found["CLAWDET_PROJECT"] = str(project)
         found["PULUMI_BACKEND_URL"] = f"file://{project / '.clawdet' / 'state'}"
     if sandbox is None and "PULUMI_CONFIG_PASSPHRASE_FILE" in os.environ:
@@ -80,6 +81,12 @@ def environment(
     inherited = {k: v for k, v in os.environ.items() if k.upper() not in known or sandbox is None}
     theirs = sandbox.environment() | {"CLAWDET_OPERATORS": OPERATOR} if sandbox else {}
     return own(directory) | found | inherited | theirs
+
+
+def web_settings(given: Mapping[str, str]) -> WebSettings:
+    """The web app's settings, as a process with that environment would read them."""
+    known = {name: given.get(name.upper()) for name in WebSettings.model_fields}
+    return WebSettings.model_validate({k: v for k, v in known.items() if v is not None})
 
 
 def keep(directory: Path, given: Mapping[str, str]) -> None:

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import requests
 
+from sandbox.processes import log_tail
+
 READY_S = 120.0
 END_S = 30.0
 RESTARTS = 5
@@ -71,9 +73,9 @@ class Child:
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
-    def tail(self, lines: int = 15) -> str:
+    def tail(self) -> str:
         """The end of its log."""
-        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+        return log_tail(self.log)
 
 
 def await_web(web: Child, port: int) -> None:

@@ -1,7 +1,5 @@
 """One Clawdet on this machine, as a context: sandbox if needed, web, worker."""
 
-import os
-import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -9,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from local import webhooks
-from local.environment import environment, keep, wants_sandbox
+from local.environment import environment, keep, web_settings
 from local.processes import Child, await_web
 from sandbox import running
 from sandbox.keeping import SandboxError
+from sandbox.processes import listen
 from sandbox.supervisor import Sandbox
-from webapp.settings import WebSettings
 
 Tell = Callable[[str], None]
 
@@ -39,21 +37,31 @@ class Local:
 
 @contextmanager
 def serve(
-    directory: Path, port: int, tell: Tell, machines: str = "auto", project: Path | None = None
+    directory: Path,
+    port: int,
+    tell: Tell,
+    *,
+    sandboxed: bool,
+    machines: str = "auto",
 ) -> Iterator[Local]:
-    """Everything, until the end of the block. `port` 0: a free one. `project`: where the stacks
-    keep their state; None: this checkout. Raises HalfGiven, SandboxError, NotReady."""
+    """Everything, until the end of the block. `port` 0: a free one.
+
+    `sandboxed`: with a sandbox, whatever the shell has set, and stacks of its own in `directory`;
+    else with the shell's credentials, and the stacks of this checkout. Raises SandboxError,
+    PortInUseError, NotReady.
+    """
     directory = directory.resolve()
     directory.mkdir(parents=True, exist_ok=True)
     with ExitStack() as cleanup:
+        with listen(port, "--port") as probe:
+            port = probe.getsockname()[1]
         sandbox = None
-        if wants_sandbox(os.environ):
+        if sandboxed:
             tell("starting the sandbox: pretend companies on this machine")
             if running.find(directory / "sandbox"):
                 raise SandboxError(f"{directory} is in use: Clawdet runs there already.")
             sandbox = cleanup.enter_context(Sandbox.start(directory / "sandbox", machines=machines))
-        port = port or _free_port()
-        given = environment(directory, project, port, sandbox)
+        given = environment(directory, port, sandbox)
         keep(directory, given)
         web = _child("web", ["-m", "webapp", "--bind", f"127.0.0.1:{port}"], given, directory)
         worker = _child("worker", ["-m", "webapp.worker"], given, directory)
@@ -64,17 +72,9 @@ def serve(
         await_web(web, port)
         worker.start()
         if sandbox:
-            known = {name: given.get(name.upper()) for name in WebSettings.model_fields}
-            settings = WebSettings.model_validate({k: v for k, v in known.items() if v is not None})
-            webhooks.register(settings, port)
+            webhooks.register(web_settings(given), port)
         yield Local(given["CLAWDET_WEB_URL"], given, (web, worker), sandbox)
 
 
 def _child(name: str, arguments: list[str], given: dict[str, str], directory: Path) -> Child:
     return Child(name, arguments, given, directory / f"{name}.log")
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-    return port

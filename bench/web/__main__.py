@@ -20,10 +20,10 @@ from rich.table import Table
 
 from bench.web.load import Measured, Sending, hold_streams, measure
 from bench.web.rows import make_customer
+from local.environment import web_settings
 from local.processes import Child, NotReady
 from local.serving import Local, serve
 from sandbox.keeping import SandboxError
-from stacks.project import make_project
 from webapp.settings import WebSettings
 
 WEBHOOK_P95_MS, WEBHOOKS_PER_SECOND, IDLE_MB, STREAMS = 25.0, 300.0, 200.0, 500
@@ -37,11 +37,11 @@ def main() -> int:
     chosen = _parser().parse_args()
     console = Console(highlight=False)
     try:
-        with tempfile.TemporaryDirectory(prefix="clawdet-bench-") as folder:
-            project = Path(folder) / "project"
-            make_project(project)
-            with serve(Path(folder), 0, console.print, "api-only", project) as found:
-                met = _measure(console, found, chosen.requests)
+        with (
+            tempfile.TemporaryDirectory(prefix="clawdet-bench-") as folder,
+            serve(Path(folder), 0, console.print, sandboxed=True, machines="api-only") as found,
+        ):
+            met = _measure(console, found, chosen.requests)
     except (NotReady, SandboxError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -49,10 +49,7 @@ def main() -> int:
 
 
 def _measure(console: Console, found: Local, number: int) -> bool:
-    settings = WebSettings.model_validate(
-        {n: found.environment[n.upper()] for n in WebSettings.model_fields
-         if n.upper() in found.environment}
-    )  # fmt: skip
+    settings = web_settings(found.environment)
     customer = make_customer(settings)
     time.sleep(SETTLE_S)
     idle = {child.name: _pss_mb(child) for child in found.children}

@@ -1,4 +1,5 @@
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -40,6 +41,16 @@ def test_half_given_credentials_stop_it_before_anything_is_made(tmp_path: Path) 
     assert len(ended.stderr.splitlines()) == 1
     assert "sk_test_1" not in ended.stderr
     assert not (folder / "keys.json").exists()
+
+
+def test_a_port_in_use_is_named_with_the_way_out_and_nothing_is_started(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ended = _run("--dir", str(tmp_path / "run"), "--port", str(port))
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(f"error: Port {port} on 127.0.0.1 can't be used")
+    assert "--port" in ended.stderr
+    assert not (tmp_path / "run" / "sandbox").exists()
 
 
 def test_the_environment_of_what_was_started_is_printed_as_exports(tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def test_our_keys_differ_from_place_to_place_and_are_of_use(tmp_path: Path) -> N
 
 
 def test_the_sandbox_is_given_whole(sandbox: Sandbox, tmp_path: Path) -> None:
-    given = environment(tmp_path, None, 8123, sandbox)
+    given = environment(tmp_path, 8123, sandbox)
     assert sandbox.environment().items() <= given.items()
     assert given["CLAWDET_OPERATORS"] == OPERATOR
     assert given["CLAWDET_WEB_URL"] == "http://localhost:8123"
@@ -84,7 +84,7 @@ def test_nothing_of_the_shell_reaches_the_sandbox(
     """Settings are read whatever the case of their names."""
     for name in {*Settings.model_fields, *WebSettings.model_fields}:
         monkeypatch.setenv(case(name), "of-the-shell")
-    given = environment(tmp_path, None, 8000, sandbox)
+    given = environment(tmp_path, 8000, sandbox)
     names = {name.upper() for name in (*Settings.model_fields, *WebSettings.model_fields)}
     assert not {k for k, v in given.items() if k.upper() in names and v == "of-the-shell"}
 
@@ -95,7 +95,7 @@ def test_in_the_sandbox_the_passphrase_is_always_ours(
 ) -> None:
     for name, value in shell.items():
         monkeypatch.setenv(name, value)
-    given = environment(tmp_path, None, 8000, sandbox)
+    given = environment(tmp_path, 8000, sandbox)
     assert given["PULUMI_CONFIG_PASSPHRASE"] == own(tmp_path)["PULUMI_CONFIG_PASSPHRASE"]
     assert "PULUMI_CONFIG_PASSPHRASE_FILE" not in given
 
@@ -104,7 +104,7 @@ def test_what_is_no_setting_is_handed_on(
     sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LANG", "C.UTF-8")
-    assert environment(tmp_path, None, 8000, sandbox)["LANG"] == "C.UTF-8"
+    assert environment(tmp_path, 8000, sandbox)["LANG"] == "C.UTF-8"
 
 
 def test_with_the_companies_what_the_shell_says_stands(
@@ -113,7 +113,7 @@ def test_with_the_companies_what_the_shell_says_stands(
     for name, value in (ALL | {"CLAWDET_DOMAIN": "example.com"}).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("CLAWDET_SECRET_KEY", "mine")
-    given = environment(tmp_path, None, 8000, None)
+    given = environment(tmp_path, 8000, None)
     assert ALL.items() <= given.items()
     assert given["CLAWDET_DOMAIN"] == "example.com"
     assert given["CLAWDET_SECRET_KEY"] == "mine"
@@ -125,14 +125,14 @@ def test_with_the_companies_a_passphrase_from_a_file_stands(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PULUMI_CONFIG_PASSPHRASE_FILE", "/somewhere")
-    given = environment(tmp_path, None, 8000, None)
+    given = environment(tmp_path, 8000, None)
     assert given["PULUMI_CONFIG_PASSPHRASE_FILE"] == "/somewhere"
     assert not given["PULUMI_CONFIG_PASSPHRASE"]
 
 
-def test_a_projects_stacks_are_kept_in_the_project(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_the_sandboxs_stacks_are_kept_apart(sandbox: Sandbox, tmp_path: Path) -> None:
     project = tmp_path / "project"
-    given = environment(tmp_path, project, 8000, sandbox)
+    given = environment(tmp_path, 8000, sandbox)
     assert given["CLAWDET_PROJECT"] == str(project)
     assert given["PULUMI_BACKEND_URL"] == f"file://{project}/.clawdet/state"
 

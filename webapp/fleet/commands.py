@@ -3,7 +3,9 @@
 import getpass
 import json
 import os
+import shlex
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -197,10 +199,11 @@ def write_settings(slug: str) -> None:
         found = queries.find(session, slug)
     if found.status == "deleted":
         raise NotFound(f"{slug} was deleted.", "Its stack is gone; flask instances list --q says.")
-    _configure(slug)
+    project = _configure(slug)
+    elsewhere = "" if project == Path.cwd() else f" -C {shlex.quote(str(project))}"
     click.echo(
         f'# {slug} has today\'s settings. Next: eval "$(flask stacks write-settings {slug})"; '
-        f"pulumi preview -s {slug}",
+        f"pulumi preview -s {slug}{elsewhere}",
         err=True,
     )
 
@@ -232,7 +235,8 @@ def run(name: str) -> None:
     os.execv(sys.executable, [sys.executable, "-m", "webapp.worker", *named])
 
 
-def _configure(slug: str) -> None:
+def _configure(slug: str) -> Path:
+    """Renew the stack's settings, print the environment; the folder that pulumi is to run in."""
     # Lazily: the web process that imports this module must not load Pulumi.
     from stacks.__main__ import main
     from stacks.errors import StackError, UnknownStack
@@ -249,6 +253,7 @@ def _configure(slug: str) -> None:
         raise ClawdetError(str(error), error.remedy) from error
     if main(["env"]) != 0:
         raise ClawdetError("The environment is not complete.", "Run: python -m stacks doctor")
+    return found.settings.clawdet_project
 
 
 def _want(slug: str, desired: Desired, reason: str) -> None:

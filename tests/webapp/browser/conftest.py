@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
+from demo.journey import CHROMIUM_ARGUMENTS
 from sandbox.supervisor import Sandbox
 from tests.stacks.conftest import pulumi_home
 from tests.webapp.browser.person import Person
@@ -18,13 +19,6 @@ from tests.webapp.browser.visitor import Visitor
 
 __all__ = ["pulumi_home"]
 
-CHROMIUM_ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 PATIENCE_MS = 60_000
 
 NewPage = Callable[..., Page]

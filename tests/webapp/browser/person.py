@@ -7,7 +7,8 @@ from typing import Any
 import requests
 from playwright.sync_api import StorageState
 
-from tests.webapp.browser.site import Site, until
+from tests.stacks.outside import until
+from tests.webapp.browser.site import PATIENCE_S, Site
 
 CARD = "4242 4242 4242 4242"
 DECLINED_CARD = "4000 0000 0000 0002"
@@ -51,7 +52,11 @@ class Person:
 
     def wait_for(self, status: str) -> "Person":
         """Until the instance is in that state."""
-        until(lambda: self.status() == status, f"{self.username}'s instance to be {status}")
+        until(
+            lambda: self.status() == status,
+            f"{self.username}'s instance to be {status}",
+            PATIENCE_S,
+        )
         return self
 
     def status(self) -> str:

@@ -2,38 +2,25 @@
 
 import os
 import signal
-import socket
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import requests
 
 from local import webhooks
+from local.environment import OPERATOR, web_settings
 from local.processes import Child, await_web
+from sandbox.processes import listen
 from sandbox.supervisor import Sandbox
 from stacks.project import make_project
 from tests.stacks.conftest import PASSPHRASE
+from tests.stacks.outside import until
 from tests.stacks.workplace import KEPT
-from webapp.settings import WebSettings
 
-OPERATOR = "operator"
 PATIENCE_S = 120.0
-
-Found = TypeVar("Found")
-
-
-def until(look: Callable[[], Found | None], what: str, timeout_s: float = PATIENCE_S) -> Found:
-    """What `look` finds as soon as it is something; TimeoutError names `what` did not come."""
-    ends = time.monotonic() + timeout_s
-    while not (found := look()):
-        if time.monotonic() > ends:
-            raise TimeoutError(f"{what} did not come within {timeout_s:.0f} s")
-        time.sleep(0.1)
-    return found
 
 
 @dataclass(frozen=True)
@@ -67,7 +54,7 @@ class Site:
             links = [link for letter in answer.json()["letters"] for link in letter["links"]]
             return next((link for link in links if of in link), "")
 
-        return until(look, f"a letter to {address}")
+        return until(look, f"a letter to {address}", PATIENCE_S)
 
     def break_(self, vendor: str, path: str, **rule: Any) -> None:
         """Make requests to a company fail, by the rules of docs/sandbox.md."""
@@ -94,7 +81,8 @@ def serve(
     """Web and worker, until the end of the block."""
     project = directory / "project"
     make_project(project)
-    port = _free_port()
+    with listen(0, "") as probe:
+        port = probe.getsockname()[1]
     given = sandbox.environment() | {name.upper(): value for name, value in keys.items()}
     given |= {
         "CLAWDET_DATABASE_URL": f"sqlite:///{directory / 'clawdet.sqlite3'}",
@@ -122,18 +110,5 @@ def serve(
         web.start()
         await_web(web, port)  # it migrates the database that the worker then finds
         worker.start()
-        webhooks.register(_settings(given), port)
+        webhooks.register(web_settings(given), port)
         yield Site(f"http://localhost:{port}", port, sandbox, web, worker, companies)
-
-
-def _settings(given: dict[str, str]) -> WebSettings:
-    lower = {name.lower(): value for name, value in given.items()}
-    return WebSettings.model_validate(
-        {name: value for name, value in lower.items() if name in WebSettings.model_fields}
-    )
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-    return port

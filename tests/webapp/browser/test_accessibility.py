@@ -7,9 +7,10 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
+from local.environment import OPERATOR
 from tests.webapp.browser.conftest import Known, NewPage
 from tests.webapp.browser.person import Person
-from tests.webapp.browser.site import OPERATOR, Site
+from tests.webapp.browser.site import Site
 from tests.webapp.browser.visitor import LIVE_MS, Visitor
 
 WIDTHS = (360, 1440)

@@ -2,10 +2,11 @@
 
 from playwright.sync_api import expect
 
+from local.environment import OPERATOR
 from tests.stacks.outside import Outside
 from tests.webapp.browser.conftest import Known, NewPage
 from tests.webapp.browser.person import Person
-from tests.webapp.browser.site import OPERATOR, Site
+from tests.webapp.browser.site import Site
 from tests.webapp.browser.visitor import LIVE_MS, Visitor
 
 

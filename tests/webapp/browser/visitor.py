@@ -4,8 +4,9 @@ import re
 
 from playwright.sync_api import Locator, Page, expect
 
+from tests.stacks.outside import until
 from tests.webapp.browser.person import CARD
-from tests.webapp.browser.site import Site, until
+from tests.webapp.browser.site import PATIENCE_S, Site
 
 LIVE_MS = 180_000
 
@@ -96,4 +97,4 @@ class Visitor:
             self.page.reload()
             return self.page.locator("#state").get_attribute("hx-trigger") == "every 60s"
 
-        until(look, "the end of what is under way")
+        until(look, "the end of what is under way", PATIENCE_S)
