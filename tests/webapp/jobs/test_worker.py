@@ -18,7 +18,7 @@ from webapp.errors import Conflict
 from webapp.http.context import Clawdet
 from webapp.jobs import SMALL, STACKS
 from webapp.mail.service import post
-from webapp.worker import Worker
+from webapp.worker import Worker, schedules
 
 ENDS_S = 120.0
 
@@ -84,12 +84,16 @@ def test_jobs_that_ended_are_forgotten(c: Clawdet, work: Work) -> None:
 
 
 def test_what_the_clock_asks_for_is_enqueued_once_in_its_period(
-    c: Clawdet, orchestrator: Orchestrator
+    c: Clawdet, orchestrator: Orchestrator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for _ in range(2):
-        with Worker(c, orchestrator, name="test", queues=(), poll_s=0.05):
-            until(lambda: waiting(c) >= 5, "the schedules' jobs")
-    assert waiting(c) == 5
+    asked_for = len(schedules(c.settings))
+    today = clock.now()
+    tomorrow = today + timedelta(days=1)  # no schedule's period is longer
+    for moment, enqueued in ((today, asked_for), (today, asked_for), (tomorrow, 2 * asked_for)):
+        monkeypatch.setattr(clock, "now", lambda moment=moment: moment)
+        with Worker(c, orchestrator, name="test", queues=()):
+            pass  # it enqueues what is due before it ends
+        assert waiting(c) == enqueued
 
 
 def waiting(c: Clawdet) -> int:
