@@ -9,8 +9,7 @@ from aiohttp import WSMsgType, web
 FRAMES = (WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.PING, WSMsgType.PONG)
 Upstream = aiohttp.ClientWebSocketResponse[bool]
 Downstream = web.WebSocketResponse[bool]
-NO_STATUS = 1005
-"""A close frame without a code (RFC 6455, 7.1.5); aiohttp reads it as 0 and can't send one."""
+CLOSE_S = 20.0  # longer than aiohttp waits for the answer to a close frame
 
 
 async def relay_messages(request: web.BaseRequest, upstream: Upstream) -> web.StreamResponse:
@@ -32,29 +31,37 @@ async def relay_messages(request: web.BaseRequest, upstream: Upstream) -> web.St
             asyncio.create_task(_pump(downstream, upstream)),
         ]
         try:
-            await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+            ended, other = await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+            if other and all(map(_is_clean, ended)):  # the other one may be passing it on
+                await asyncio.wait(other, timeout=CLOSE_S)
         finally:
             for pump in pumps:
                 pump.cancel()
-            results = await asyncio.gather(*pumps, return_exceptions=True)
+            await asyncio.gather(*pumps, return_exceptions=True)
     finally:
         await upstream.close(code=aiohttp.WSCloseCode.GOING_AWAY)
-    if True not in results and request.transport is not None:
+    if not all(map(_is_clean, pumps)) and request.transport is not None:
         request.transport.abort()
     return downstream
 
 
+def _is_clean(pump: "asyncio.Task[bool]") -> bool:
+    return not pump.cancelled() and pump.exception() is None and pump.result()
+
+
 async def _pump(source: Any, sink: Any) -> bool:
-    """Pass frames on until `source` ends; whether it ended with a close frame, also passed on."""
+    """Pass frames on until `source` ends; whether it ended with a close frame, of its own (also
+    passed on) or of the other pump's."""
     while True:
         message = await source.receive()
         if message.type in FRAMES:
             await sink.send_frame(message.data, message.type)
         elif message.type is WSMsgType.CLOSE:
+            # aiohttp reads a frame without a code as 0, and can't send one.
             code = message.data or aiohttp.WSCloseCode.OK
             reason = (message.extra or "").encode()
             await sink.close(code=code, message=reason)
             await source.close(code=code, message=reason)
             return True
         else:
-            return False
+            return message.type is WSMsgType.CLOSING
