@@ -147,7 +147,7 @@ def _clouds(directory: Path, credentials: Credentials) -> Iterator[int]:
         yield listener.getsockname()[1]
     finally:
         server.close()
-        thread.join(10)
+        thread.join(60)
         store.close()
 
 

@@ -20,7 +20,7 @@ from sandbox.processes import Identity, run_module
 from sandbox.running import Running
 from sandbox.supervisor import Sandbox
 
-ENDS_S = 20.0
+ENDS_S = 90.0
 
 
 def command(*arguments: str) -> "subprocess.CompletedProcess[str]":

@@ -30,7 +30,7 @@ def zone(world: World) -> str:
 
 
 def client_of(live: Live, token: str) -> Cloudflare:
-    return Cloudflare(api_token=token, base_url=f"{live.url}{API}", max_retries=0, timeout=10)
+    return Cloudflare(api_token=token, base_url=f"{live.url}{API}", max_retries=0, timeout=60)
 
 
 def code_of(error: pytest.ExceptionInfo[cloudflare.APIStatusError]) -> int | None:

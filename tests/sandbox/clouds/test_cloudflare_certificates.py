@@ -29,7 +29,7 @@ def live(serve: Serve) -> Live:
 def client(live: Live, world: World) -> Iterator[Cloudflare]:
     token = world.credentials.cloudflare_token
     url = f"{live.url}{API}"
-    with Cloudflare(api_token=token, base_url=url, max_retries=0, timeout=10) as client:
+    with Cloudflare(api_token=token, base_url=url, max_retries=0, timeout=60) as client:
         yield client
 
 

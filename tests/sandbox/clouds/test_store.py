@@ -64,7 +64,7 @@ def test_nobody_sees_half_a_transaction(store: Store) -> None:
     inside, seen = threading.Event(), []
 
     def look() -> None:
-        inside.wait(5)
+        inside.wait(60)
         seen.append(len(store.all("thing")))
 
     reader = threading.Thread(target=look)
@@ -74,7 +74,7 @@ def test_nobody_sees_half_a_transaction(store: Store) -> None:
         inside.set()
         reader.join(0.1)
         store.put("thing", 2, {})
-    reader.join(5)
+    reader.join(60)
     assert seen == [2]
 
 

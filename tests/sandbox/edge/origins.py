@@ -68,7 +68,7 @@ class Origins:
         self._loop.close()
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(20)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(120)
 
     async def _serve(self, address: str, port: int, context: ssl.SSLContext | None) -> None:
         app = web.Application(client_max_size=64 << 20)

@@ -65,7 +65,7 @@ def test_the_origin_learns_with_which_code_the_visitor_closed(edge: Setup) -> No
 
 def test_a_ping_is_answered_through_the_edge(edge: Setup) -> None:
     with dial(edge, edge.site()) as visitor:
-        assert visitor.ping().wait(5)
+        assert visitor.ping().wait(60)
 
 
 def test_an_origin_that_vanishes_breaks_the_visitors_connection(edge: Setup) -> None:

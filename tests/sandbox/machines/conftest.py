@@ -70,9 +70,15 @@ class Ssh:
         return replace(SPEC, id=id_, name=name, image=image, user_data=user_data, ssh_keys=keys)
 
     def run(self, address: str, command: str, stdin: str = "") -> str:
-        """Run a command as root once sshd answers; its output. Fails on a non-zero exit."""
-        wait_for_banner(address)
-        result = self.try_run(address, command, stdin)
+        """Run a command as root once sshd answers; its output. Fails on a non-zero exit.
+
+        cloud-init restarts sshd once in the first boot: who comes just then comes again.
+        """
+        for _ in range(3):
+            wait_for_banner(address)
+            result = self.try_run(address, command, stdin)
+            if "kex_exchange_identification" not in result.stderr:
+                break
         assert result.returncode == 0, result.stdout + result.stderr
         return result.stdout
 

@@ -95,7 +95,7 @@ def test_a_slow_reader_slows_the_sender_down(through_relay: Through) -> None:
         connection.close()
 
     with socket.create_connection(through_relay(serve(hold)), timeout=1) as client:
-        accepted.wait(10)
+        accepted.wait(60)
         taken = 0
         with suppress(TimeoutError):
             while taken < 200 * MB:
@@ -134,7 +134,7 @@ def test_closing_a_forward_refuses_new_connections_and_resets_old_ones() -> None
 
     def answer_and_wait(connection: socket.socket) -> None:
         connection.sendall(connection.recv(1))
-        done.wait(10)
+        done.wait(60)
 
     target = serve(answer_and_wait)
     forward = relay.forward(listener, socket.socket, target)

@@ -54,7 +54,7 @@ def attached() -> Iterator[str]:
     assert process.stdout is not None
     yield process.stdout.readline().strip()
     process.terminate()
-    assert process.wait(10) == 0
+    assert process.wait(90) == 0
     process.stdout.close()
 
 
@@ -98,4 +98,4 @@ def ssh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
     server, process = ssh_server.start(tmp_path_factory.mktemp("sshd"))
     yield server
     process.terminate()
-    process.wait(10)
+    process.wait(90)

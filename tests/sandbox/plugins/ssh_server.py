@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-READY_S = 10.0
+READY_S = 60.0
 
 
 @dataclass(frozen=True)

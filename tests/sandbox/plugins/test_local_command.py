@@ -127,7 +127,7 @@ def test_an_interruption_ends_the_commands_of_its_own_engine_only(server: Plugin
     time.sleep(0.5)
     interrupted.cancel()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
     assert ended == {"interrupted": "the operation was cancelled", "other": "done"}
     for engine in (interrupted, other):
         engine.channel.close()
