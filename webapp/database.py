@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
@@ -89,6 +90,7 @@ class Database:
     def __init__(self, url: str) -> None:
         self.engine = make_engine(url)
         self._sessions = sessionmaker(self.engine, expire_on_commit=False)
+        self._writing = Lock() if self.engine.name == "sqlite" else None
 
     @contextmanager
     def begin(self) -> Iterator[Session]:
@@ -96,8 +98,19 @@ class Database:
 
         On SQLite it takes the write lock at once, so that no transaction fails half-way.
         """
-        with self._sessions.begin() as session:
+        with self._turn(), self._sessions.begin() as session:
             yield session
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """SQLite has one writer at a time, and lets others sleep before they look again. Those of
+        this process follow each other at once; who waits too long gets SQLite's own error."""
+        mine = self._writing is not None and self._writing.acquire(timeout=BUSY_TIMEOUT_S)
+        try:
+            yield
+        finally:
+            if self._writing and mine:
+                self._writing.release()
 
     @contextmanager
     def read(self) -> Iterator[Session]:
