@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from types import FrameType
 
-from local.environment import OPERATOR, HalfGiven, exports, wants_sandbox
+from local.environment import OPERATOR, HalfGiven, exports, shed, wants_sandbox
 from local.processes import NotReady
 from local.serving import Local, serve
 from sandbox.keeping import SandboxError
@@ -25,6 +25,7 @@ def main() -> int:
     if chosen.what == "env":
         return _print_environment(chosen.dir)
     signal.signal(signal.SIGTERM, _interrupt)
+    shed(chosen.dir)
     try:
         sandboxed = wants_sandbox(os.environ)
         with serve(

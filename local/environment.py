@@ -4,6 +4,7 @@ import json
 import os
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from cryptography.fernet import Fernet
@@ -100,3 +101,12 @@ def exports(directory: Path) -> dict[str, str]:
     """What was kept at the last start; FileNotFoundError before the first."""
     found: dict[str, str] = json.loads((directory / KEPT).read_text())
     return found
+
+
+def shed(directory: Path) -> None:
+    """Take what `exports` gave to the shell we were started from out of our environment: it
+    speaks of an earlier run, and its credentials are not the caller's."""
+    with suppress(FileNotFoundError):
+        for name, value in exports(directory).items():
+            if os.environ.get(name) == value:
+                del os.environ[name]

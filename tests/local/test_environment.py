@@ -1,4 +1,5 @@
 import json
+import os
 import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -6,7 +7,17 @@ from pathlib import Path
 import pytest
 from cryptography.fernet import Fernet
 
-from local.environment import CREDENTIALS, OPERATOR, HalfGiven, environment, own, wants_sandbox
+from local.environment import (
+    CREDENTIALS,
+    OPERATOR,
+    HalfGiven,
+    environment,
+    exports,
+    keep,
+    own,
+    shed,
+    wants_sandbox,
+)
 from sandbox.supervisor import Sandbox
 from stacks.settings import Settings
 from webapp.settings import REQUIRED, WebSettings
@@ -142,3 +153,23 @@ def _lists(error: HalfGiven) -> tuple[set[str], set[str]]:
     there, _, missing = str(error).partition("; not set: ")
     names = missing.partition(". ")[0]
     return set(there.removeprefix("set: ").split(", ")), set(names.split(", "))
+
+
+def test_a_shell_that_took_over_an_earlier_run_means_the_sandbox_still(
+    sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep(tmp_path, environment(tmp_path, 8000, sandbox))
+    for name, value in exports(tmp_path).items():
+        monkeypatch.setenv(name, value)
+    assert not wants_sandbox(os.environ)
+    shed(tmp_path)
+    assert wants_sandbox(os.environ)
+    monkeypatch.setenv("STRIPE_SECRET_KEY", "a real one")
+    shed(tmp_path)
+    assert os.environ["STRIPE_SECRET_KEY"] == "a real one"
+
+
+def test_before_the_first_start_the_shell_is_left_as_it_is(tmp_path: Path) -> None:
+    before = dict(os.environ)
+    shed(tmp_path / "nothing")
+    assert dict(os.environ) == before
