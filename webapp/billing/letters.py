@@ -9,6 +9,7 @@ from webapp.accounts.models import User
 from webapp.billing.models import Subscription
 from webapp.billing.policy import Decision
 from webapp.billing.words import day, money
+from webapp.http.context import Clawdet
 from webapp.instances.models import Instance
 from webapp.instances.states import Desired
 from webapp.jobs import Jobs
@@ -47,6 +48,28 @@ def write(
         )
 
 
+def write_refund(
+    session: Session, c: Clawdet, instance: Instance, subscription: Subscription, amount: str
+) -> None:
+    """Post that the payment for an instance was given back, once for each subscription."""
+    user = session.get_one(User, instance.user_id)
+    if not user.email:
+        return
+    mail.post(
+        session,
+        c.jobs,
+        to=user.email,
+        template="refunded",
+        key=f"refunded-{subscription.id}",
+        user_id=user.id,
+        name=user.x_name,
+        address=f"{instance.slug}.{c.settings.clawdet_domain}",
+        link=c.settings.url("/dashboard"),
+        support=c.settings.clawdet_support_email,
+        amount=amount,
+    )
+
+
 def _due(change: Change, at: datetime) -> list[tuple[str, str]]:
     """Templates and keys of what is to be written."""
     decision, before = change.decision, change.before
@@ -58,9 +81,13 @@ def _due(change: Change, at: datetime) -> list[tuple[str, str]]:
         return [("suspended", "suspended")]
     if decision.standing == "ended" and before in ("running", "suspended"):
         return [("ended", "ended")]
+    due = []
     if before == "suspended" and decision.standing in ("running", "ending"):
-        return [("resumed", f"resumed-{change.instance.generation}")]
-    return []
+        due.append(("resumed", f"resumed-{change.instance.generation}"))
+    if decision.standing == "ending":
+        until = int(decision.next_at.timestamp()) if decision.next_at else 0
+        due.append(("cancelled", f"cancelled-{until}"))
+    return due
 
 
 def _context(change: Change, subscription: Subscription, settings: WebSettings) -> dict[str, str]:

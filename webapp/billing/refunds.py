@@ -6,7 +6,7 @@ import structlog
 from sqlalchemy import select
 
 from webapp.accounts.models import User
-from webapp.billing import subscriptions
+from webapp.billing import letters, subscriptions
 from webapp.billing.models import Subscription
 from webapp.billing.words import money
 from webapp.http.context import Clawdet
@@ -37,7 +37,7 @@ def due(c: Clawdet, at: datetime) -> list[str]:
 
 
 def refund(c: Clawdet, user_id: str, at: datetime) -> None:
-    """Give the latest payment back, once, and say so in the timeline and the log.
+    """Give the latest payment back, once, and say so in a letter, the timeline and the log.
 
     The subscription stays, and so does the attempt to make the instance: an operator decides.
     """
@@ -63,4 +63,5 @@ def refund(c: Clawdet, user_id: str, at: datetime) -> None:
                 text=f"Refunded {amount}",
                 why="it was not running by its deadline",
             )
+            letters.write_refund(session, c, instance, row, amount)
             log.error("refunded_not_live", user_id=user_id, slug=instance.slug, amount=amount)

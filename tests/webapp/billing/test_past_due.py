@@ -12,6 +12,7 @@ from webapp import clock
 from webapp.accounts.models import User
 from webapp.billing import service, subscriptions
 from webapp.billing.jobs import reconcile_billing
+from webapp.billing.models import Subscription
 from webapp.billing.words import day
 from webapp.errors import Conflict
 from webapp.http.context import Clawdet
@@ -152,11 +153,29 @@ def test_cancelling_runs_to_the_end_of_the_period_and_then_ends(
     assert paid.desired == ["running"]
     status = paid.client.get("/api/payment/status").get_json()
     assert (status["standing"], status["paid"]) == ("ending", True)
+    assert paid.letters == ["cancelled"]
     stripe_account.renew(subscription)
     subscriptions.apply(c, subscription)
     assert paid.desired == ["deleted"]
-    assert paid.letters == ["ended"]
+    assert paid.letters == ["cancelled", "ended"]
     assert paid.user.paid_at is None
+
+
+def test_a_cancellation_is_confirmed_with_the_day_until_which_it_runs(
+    c: Clawdet, paid: Customer, stripe_account: StripeAccount
+) -> None:
+    subscription = subscription_of(paid)
+    stripe_account.call("POST", f"subscriptions/{subscription}", cancel_at_period_end="true")
+    for _ in range(2):
+        subscriptions.apply(c, subscription)
+    with c.db.read() as session:
+        (letter,) = session.scalars(select(Letter).where(Letter.user_id == paid.id))
+        until = session.get_one(Subscription, subscription).current_period_end
+    assert until
+    written = render(letter, c.settings)
+    assert written.subject == f"Cancelled: alice.clawdet.com runs until {day(until)}"
+    assert day(until) in written.text
+    assert "http://localhost:8000/dashboard" in written.text
 
 
 def test_a_cancellation_taken_back_runs_on(
@@ -255,6 +274,9 @@ def test_an_instance_that_does_not_come_to_life_is_refunded_once(
     with c.db.read() as session:
         told = select(InstanceEvent.text).where(InstanceEvent.kind == "refund")
         assert session.scalars(told).all() == ["Refunded €19.00"]
+        (letter,) = session.scalars(select(Letter).where(Letter.user_id == paid.id))
+    assert letter.template == "refunded"
+    assert "€19.00" in render(letter, c.settings).text
 
 
 def test_an_instance_that_lives_is_not_refunded(
