@@ -26,23 +26,29 @@ async def relay_messages(request: web.BaseRequest, upstream: Upstream) -> web.St
     )
     try:
         await downstream.prepare(request)
-        pumps = [
-            asyncio.create_task(_pump(upstream, downstream)),
-            asyncio.create_task(_pump(downstream, upstream)),
-        ]
-        try:
-            ended, other = await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
-            if other and all(map(_is_clean, ended)):  # the other one may be passing it on
-                await asyncio.wait(other, timeout=CLOSE_S)
-        finally:
-            for pump in pumps:
-                pump.cancel()
-            await asyncio.gather(*pumps, return_exceptions=True)
+        clean = await _relay(upstream, downstream)
     finally:
         await upstream.close(code=aiohttp.WSCloseCode.GOING_AWAY)
-    if not all(map(_is_clean, pumps)) and request.transport is not None:
+    if not clean and request.transport is not None:
         request.transport.abort()
     return downstream
+
+
+async def _relay(upstream: Upstream, downstream: Downstream) -> bool:
+    """Both directions until one ends; whether that was a close, and the other side answered it."""
+    pumps = [
+        asyncio.create_task(_pump(upstream, downstream)),
+        asyncio.create_task(_pump(downstream, upstream)),
+    ]
+    try:
+        ended, other = await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+        if other and all(map(_is_clean, ended)):  # the other one may be passing it on
+            await asyncio.wait(other, timeout=CLOSE_S)
+    finally:
+        for pump in pumps:
+            pump.cancel()
+        await asyncio.gather(*pumps, return_exceptions=True)
+    return all(map(_is_clean, pumps))
 
 
 def _is_clean(pump: "asyncio.Task[bool]") -> bool:

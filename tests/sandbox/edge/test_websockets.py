@@ -60,7 +60,7 @@ def test_the_visitor_learns_with_which_code_the_origin_closed(edge: Setup) -> No
 def test_the_origin_learns_with_which_code_the_visitor_closed(edge: Setup) -> None:
     with dial(edge, edge.site()) as visitor:
         visitor.close(code=4002, reason="bye")
-    eventually(lambda: "closed 4002" in edge.origins.seen, within_s=30)
+    eventually(lambda: "closed 4002" in edge.origins.seen)
 
 
 def test_a_ping_is_answered_through_the_edge(edge: Setup) -> None:
