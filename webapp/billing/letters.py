@@ -9,7 +9,6 @@ from webapp.accounts.models import User
 from webapp.billing.models import Subscription
 from webapp.billing.policy import Decision
 from webapp.billing.words import day, money
-from webapp.http.context import Clawdet
 from webapp.instances.models import Instance
 from webapp.instances.states import Desired
 from webapp.jobs import Jobs
@@ -46,28 +45,6 @@ def write(
             user_id=user.id,
             **_context(change, subscription, settings),
         )
-
-
-def write_refund(
-    session: Session, c: Clawdet, instance: Instance, subscription: Subscription, amount: str
-) -> None:
-    """Post that the payment for an instance was given back, once for each subscription."""
-    user = session.get_one(User, instance.user_id)
-    if not user.email:
-        return
-    mail.post(
-        session,
-        c.jobs,
-        to=user.email,
-        template="refunded",
-        key=f"refunded-{subscription.id}",
-        user_id=user.id,
-        name=user.x_name,
-        address=f"{instance.slug}.{c.settings.clawdet_domain}",
-        link=c.settings.url("/dashboard"),
-        support=c.settings.clawdet_support_email,
-        amount=amount,
-    )
 
 
 def _due(change: Change, at: datetime) -> list[tuple[str, str]]:

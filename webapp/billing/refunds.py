@@ -6,10 +6,11 @@ import structlog
 from sqlalchemy import select
 
 from webapp.accounts.models import User
-from webapp.billing import letters, subscriptions
+from webapp.billing import subscriptions
 from webapp.billing.models import Subscription
 from webapp.billing.words import money
 from webapp.http.context import Clawdet
+from webapp.instances import letters
 from webapp.instances import service as instances
 from webapp.instances.models import Instance
 
@@ -63,5 +64,7 @@ def refund(c: Clawdet, user_id: str, at: datetime) -> None:
                 text=f"Refunded {amount}",
                 why="it was not running by its deadline",
             )
-            letters.write_refund(session, c, instance, row, amount)
+            letters.write(
+                session, c, instance, "refunded", key=row.id, path="/dashboard", amount=amount
+            )
             log.error("refunded_not_live", user_id=user_id, slug=instance.slug, amount=amount)

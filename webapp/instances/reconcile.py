@@ -15,17 +15,15 @@ from sqlalchemy.orm import Session
 from stacks import errors
 from stacks.operations import OnProgress, Result, Stacks
 from webapp import clock
-from webapp.accounts.models import User
 from webapp.adapters.orchestrator import Orchestrator, Seen, changes_of
 from webapp.http.context import Clawdet
 from webapp.http.logs import redact_text
-from webapp.instances import service, troubles
+from webapp.instances import letters, service, troubles
 from webapp.instances.goal import Goal, Todo, read_goal
 from webapp.instances.models import Action, ActionKind, Instance
 from webapp.instances.operation_log import OperationLog
 from webapp.instances.progress import LiveLog
 from webapp.instances.states import Status
-from webapp.mail.service import post
 
 BACKUP_TRIES = 3
 SOON: frozenset[ActionKind] = frozenset({"rotate_token", "rebuild", "apply"})
@@ -248,28 +246,10 @@ class _Reconciler:
 
     def _tell(self, session: Session, instance: Instance, was_live: bool) -> None:
         """The letters that only the reconciler can know the moment of."""
-        address = f"{instance.slug}.{self._c.settings.clawdet_domain}"
         if instance.status == "complete" and not was_live:
-            self._post(session, instance, "live", address, self._c.settings.url("/dashboard"))
+            letters.write(session, self._c, instance, "live", key=instance.id, path="/dashboard")
         if instance.status == "deleted":
-            self._post(session, instance, "deleted", address, self._c.settings.url("/"))
-
-    def _post(
-        self, session: Session, instance: Instance, template: str, address: str, link: str
-    ) -> None:
-        user = session.get_one(User, instance.user_id)
-        if user.email:
-            post(
-                session,
-                self._c.jobs,
-                to=user.email,
-                template=template,
-                key=f"{template}-{instance.id}",
-                user_id=user.id,
-                name=user.x_name,
-                address=address,
-                link=link,
-            )
+            letters.write(session, self._c, instance, "deleted", key=instance.id, path="/")
 
     def _failed(self, error: errors.StackError) -> None:
         goal, at = self._goal, clock.now()
