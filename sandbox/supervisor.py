@@ -242,9 +242,13 @@ class Supervisor:
             number: signal.signal(number, self._ask_to_stop)
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
         }
+        # Written to by the interpreter itself: a signal just before `poll` wakes that, too.
+        self._waker.setblocking(False)
+        signal.set_wakeup_fd(self._waker.fileno())
         try:
             yield
         finally:
+            signal.set_wakeup_fd(-1)
             for number, handler in before.items():
                 signal.signal(number, handler)
             if self._parent_fd is not None:
@@ -254,9 +258,7 @@ class Supervisor:
 
     def _ask_to_stop(self, number: int, frame: FrameType | None) -> None:
         del number, frame
-        if not self._stop_asked:
-            self._stop_asked = True
-            self._waker.send(b"!")
+        self._stop_asked = True
 
     def _end_children(self) -> None:
         """The edge first: visitors are refused rather than shown what is being torn down."""

@@ -9,6 +9,8 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import IO
 
 import psutil
 from pulumi.automation import CommandResult, PulumiCommand
@@ -27,6 +29,7 @@ WITHHELD = ("HETZNER_API_TOKEN", "CLOUDFLARE_API_TOKEN", "ANTHROPIC_API_KEY", "S
 # runs; a second ends the CLI within 5 s, state saved and lock released.
 SECOND_INTERRUPT_S = 10.0
 KILL_S = 10.0
+LOOK_S = 1.0
 
 LIFTED = "lifted the lock of an engine whose process is dead"
 
@@ -167,13 +170,18 @@ def _collect(
     process: subprocess.Popen[str], on_output: Sink | None, on_error: Sink | None, stdin: str | None
 ) -> tuple[str, str]:
     chunks: dict[str, list[str]] = {"out": [], "err": []}
+    ended: SimpleQueue[str] = SimpleQueue()
 
-    def read(name: str, stream: object, sink: Sink | None) -> None:
-        for line in iter(stream.readline, ""):  # type: ignore[attr-defined]
-            chunks[name].append(line.rstrip())
-            if sink:
-                sink(line.rstrip())
+    def read(name: str, stream: IO[str], sink: Sink | None) -> None:
+        try:
+            for line in iter(stream.readline, ""):
+                chunks[name].append(line.rstrip())
+                if sink:
+                    sink(line.rstrip())
+        finally:
+            ended.put(name)
 
+    assert process.stdout and process.stderr  # as started
     readers = [
         threading.Thread(target=read, args=("out", process.stdout, on_output)),
         threading.Thread(target=read, args=("err", process.stderr, on_error)),
@@ -185,17 +193,26 @@ def _collect(
             try:
                 if stdin is not None:
                     _feed(process, stdin)
-                for reader in readers:
-                    reader.join()
+                for _ in readers:
+                    _await(ended)
             except KeyboardInterrupt:
                 stop_session(process.pid)  # a second Ctrl-C may come before it begins
                 raise
         except KeyboardInterrupt:  # no more patience, if anything is left to lose it with
             kill_all(session_members(process.pid))
+            raise
+        finally:
             for reader in readers:  # before what they read is closed
                 reader.join()
-            raise
     return "\n".join(chunks["out"]), "\n".join(chunks["err"])
+
+
+def _await(ended: "SimpleQueue[str]") -> str:
+    """What comes next. Not `join`, which an interrupt leaves in doubt whether the thread lives,
+    and not for ever: a signal that comes just as a thread lies down doesn't wake it."""
+    while True:
+        with contextlib.suppress(Empty):
+            return ended.get(timeout=LOOK_S)
 
 
 def _feed(process: subprocess.Popen[str], text: str) -> None:

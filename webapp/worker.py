@@ -9,11 +9,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from types import FrameType
+from queue import Empty, SimpleQueue
 
 import structlog
 from dbos import DBOS
@@ -310,7 +310,7 @@ def main() -> int:
     except UsageError as error:
         print(f"error: {error}\n{error.remedy}", file=sys.stderr)
         return 1
-    _wait_for_the_end(worker)
+    wait_for_the_end(worker, hear_signals())
     code = 1 if worker.lost.is_set() else 0
     if not worker.stop():
         sys.stdout.flush()
@@ -330,17 +330,27 @@ def _begin(name: str) -> tuple[Clawdet, Worker]:
     return c, worker
 
 
-def _wait_for_the_end(worker: Worker) -> None:
-    asked = threading.Event()
+def hear_signals() -> "SimpleQueue[int]":
+    """Every SIGTERM and SIGINT from now on.
 
-    def ask(number: int, frame: FrameType | None) -> None:
-        del number, frame
-        asked.set()
+    A queue that a handler may put into at any moment: it runs in the main thread, and would wait
+    for ever for the lock of an Event that the same thread is about to wait for.
+    """
+    heard: SimpleQueue[int] = SimpleQueue()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, _: heard.put(number))
+    return heard
 
-    signal.signal(signal.SIGTERM, ask)
-    signal.signal(signal.SIGINT, ask)
-    while not (asked.wait(TICK_S) or worker.lost.is_set()):
-        pass
+
+def wait_for_the_end(worker: Worker, heard: "SimpleQueue[int]") -> None:
+    """Return when a signal was heard, or the worker's claim is lost.
+
+    It looks up now and then: a signal that comes just as the thread lies down doesn't wake it.
+    """
+    while not worker.lost.is_set():
+        with suppress(Empty):
+            heard.get(timeout=TICK_S)
+            return
 
 
 if __name__ == "__main__":

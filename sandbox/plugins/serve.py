@@ -3,10 +3,11 @@
 import os
 import signal
 import sys
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from importlib import import_module
+from queue import Empty, SimpleQueue
 from typing import Any, NoReturn
 
 import grpc  # type: ignore[import-untyped]
@@ -22,9 +23,7 @@ THREADS = 256
 per processor times four, so that a cancellation always finds a thread."""
 STOP_S = 2.0
 MESSAGE_BYTES = 400 * 1024 * 1024  # as every Pulumi plugin
-
-
-PARENT_CHECK_S = 1.0
+LOOK_S = 1.0
 
 
 def load(name: str) -> Provider[Any]:
@@ -94,12 +93,14 @@ def engine_address_of(arguments: list[str]) -> str:
 def wait_for_the_end(with_parent: bool) -> None:
     """Wait for SIGTERM or SIGINT, or, `with_parent`, until the process that started us is gone:
     an engine that was killed can't end its plugins. Call it in the main thread."""
-    ended = threading.Event()
+    # Not an Event: its lock may be the main thread's own when a handler wants it.
+    ended: SimpleQueue[int] = SimpleQueue()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ended.set())
+        signal.signal(number, lambda number, _: ended.put(number))
     parent = os.getppid()
-    while not ended.wait(PARENT_CHECK_S if with_parent else None):
-        if os.getppid() != parent:
+    while not with_parent or os.getppid() == parent:
+        with suppress(Empty):  # a signal that comes just as we lie down doesn't wake us: look up
+            ended.get(timeout=LOOK_S)
             return
 
 

@@ -14,6 +14,7 @@ import pytest
 from sandbox.plugins.install import install
 from stacks.errors import NoCapacity, OperationFailed
 from stacks.operations import Stacks
+from tests.signals import send_aside
 from tests.stacks.outside import Outside, address, location_of, until
 from tests.stacks.workplace import Workplace, ended, set_in_settings_file
 
@@ -85,14 +86,13 @@ def _role(process: psutil.Process) -> str:
 def test_ctrl_c_and_sigterm_end_the_command_soon_and_the_next_up_goes_on(
     own_plugins: Workplace, place: Workplace, outside: Outside
 ) -> None:
-    signals = {"alice": signal.SIGINT, "bob": signal.SIGTERM}
-    stacks = place.initialised(*signals)
+    stacks = place.initialised("alice", "bob")
     outside.slow_actions(12)  # both are still at it when both have begun
-    drivers = {slug: own_plugins.start("up", slug) for slug in signals}
+    drivers = {slug: own_plugins.start("up", slug) for slug in ("alice", "bob")}
     until(lambda: len(outside.servers()) == 2, "both servers")
     began = time.monotonic()
-    for slug, driver in drivers.items():
-        driver.send_signal(signals[slug])
+    drivers["alice"].send_signal(signal.SIGINT)
+    send_aside(drivers["bob"].pid, signal.SIGTERM)
     for driver in drivers.values():
         said = ended(driver, ENDS_S)
         assert said.returncode == 130
@@ -100,7 +100,7 @@ def test_ctrl_c_and_sigterm_end_the_command_soon_and_the_next_up_goes_on(
     assert time.monotonic() - began < ENDS_S
     assert own_plugins.processes() == []
     outside.slow_actions(0)
-    for slug in signals:
+    for slug in drivers:
         stacks.up(slug)
         check_whole(place, stacks, outside, slug)
 

@@ -1,8 +1,6 @@
 """`python -m tests.webapp.browser.worker`: the worker for servers that exist in the API only."""
 
-import signal
 import sys
-import threading
 
 from webapp import worker
 from webapp.adapters.orchestrator import Orchestrator
@@ -17,11 +15,10 @@ def main() -> int:
     """Work until SIGTERM; nothing is installed, and nothing is done that only the clock asks."""
     logs.configure()
     c = build(WebSettings.read())
-    ending = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: ending.set())
+    heard = worker.hear_signals()
     orchestrator = Orchestrator(install=False)
-    with worker.Worker(c, orchestrator, name="browser", poll_s=POLL_S, scheduled=False):
-        ending.wait()
+    with worker.Worker(c, orchestrator, name="browser", poll_s=POLL_S, scheduled=False) as found:
+        worker.wait_for_the_end(found, heard)
     c.jobs.close()
     c.db.close()
     return 0

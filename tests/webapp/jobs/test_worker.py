@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.signals import send_aside
 from tests.stacks.outside import Outside, until
 from tests.webapp.conftest import Letters
 from tests.webapp.jobs.conftest import Look, Order, Victims
@@ -113,6 +114,14 @@ def test_a_second_worker_of_the_same_name_is_refused(
     assert victim.wait(ENDS_S) == 0
     with Worker(c, orchestrator, name="test"):
         pass
+
+
+def test_a_worker_hears_a_signal_that_does_not_wake_it(victims: Victims) -> None:
+    victim = victims.start("test")
+    assert victim.stdout
+    assert "working" in "".join(until_line(victim.stdout, "working"))
+    send_aside(victim.pid, signal.SIGTERM)
+    assert victim.wait(ENDS_S) == 0
 
 
 def until_line(lines: Iterable[str], word: str) -> Iterator[str]:

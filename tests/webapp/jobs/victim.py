@@ -7,7 +7,6 @@ import functools
 import os
 import signal
 import sys
-import threading
 from importlib import import_module
 from typing import Any
 
@@ -44,12 +43,11 @@ def main(name: str, *moment: str) -> None:
     if moment:
         die(*moment)
     c = build(WebSettings.read())
-    ending = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: ending.set())
+    heard = worker.hear_signals()
     orchestrator = Orchestrator(install=False)
-    with worker.Worker(c, orchestrator, name=name, poll_s=POLL_S, scheduled=False):
+    with worker.Worker(c, orchestrator, name=name, poll_s=POLL_S, scheduled=False) as found:
         print("working", flush=True)
-        ending.wait()
+        worker.wait_for_the_end(found, heard)
 
 
 if __name__ == "__main__":
