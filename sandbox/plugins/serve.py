@@ -90,23 +90,29 @@ def engine_address_of(arguments: list[str]) -> str:
     return next((argument for argument in arguments if not argument.startswith("-")), "")
 
 
-def wait_for_the_end(with_parent: bool) -> None:
-    """Wait for SIGTERM or SIGINT, or, `with_parent`, until the process that started us is gone:
-    an engine that was killed can't end its plugins. Call it in the main thread."""
+def hear_signals() -> "SimpleQueue[int]":
+    """Every SIGTERM and SIGINT from now on. Call it in the main thread."""
     # Not an Event: its lock may be the main thread's own when a handler wants it.
-    ended: SimpleQueue[int] = SimpleQueue()
+    heard: SimpleQueue[int] = SimpleQueue()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda number, _: ended.put(number))
+        signal.signal(number, lambda number, _: heard.put(number))
+    return heard
+
+
+def wait_for_the_end(heard: "SimpleQueue[int]", with_parent: bool) -> None:
+    """Wait for a signal, or, `with_parent`, until the process that started us is gone: an engine
+    that was killed can't end its plugins. Call it in the main thread."""
     parent = os.getppid()
     while not with_parent or os.getppid() == parent:
         with suppress(Empty):  # a signal that comes just as we lie down doesn't wake us: look up
-            ended.get(timeout=LOOK_S)
+            heard.get(timeout=LOOK_S)
             return
 
 
 def _serve(names: list[str], line: Line, engine_address: str = "") -> None:
+    heard = hear_signals()  # before anybody is told that we serve
     servers = {name: PluginServer(load(name), engine_address) for name in names}
     print(line(servers), flush=True)
-    wait_for_the_end(with_parent=bool(engine_address))
+    wait_for_the_end(heard, with_parent=bool(engine_address))
     for server in servers.values():
         server.stop()

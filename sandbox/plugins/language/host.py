@@ -18,6 +18,7 @@ from sandbox.plugins.serve import (
     MESSAGE_BYTES,
     STOP_S,
     engine_address_of,
+    hear_signals,
     leave,
     wait_for_the_end,
 )
@@ -71,6 +72,7 @@ class LanguageHost(LanguageServer):
 
 def main() -> None:
     """Serve until SIGTERM, SIGINT or the engine's end; prints the port, as the engine expects."""
+    heard = hear_signals()
     options = [
         ("grpc.max_receive_message_length", MESSAGE_BYTES),
         ("grpc.max_send_message_length", MESSAGE_BYTES),
@@ -80,6 +82,6 @@ def main() -> None:
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     print(port, flush=True)
-    wait_for_the_end(with_parent=bool(engine_address_of(sys.argv[1:])))
+    wait_for_the_end(heard, with_parent=bool(engine_address_of(sys.argv[1:])))
     server.stop(STOP_S).wait()
     leave()
