@@ -1,4 +1,4 @@
-"""Where `flask` finds the application: `flask --help` lists users, instances, stacks, worker."""
+"""Where `flask` finds the application: `flask --help` lists the commands of webapp.fleet."""
 
 from flask import Flask
 from flask.cli import NoAppException

@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Select, func, or_, select
 from sqlalchemy.orm import Session
 
 from webapp.accounts.models import User
+from webapp.billing.models import WebhookEvent
 from webapp.errors import NotFound
 from webapp.fleet.needs import NEEDS, NOTHING, rank
 from webapp.instances.models import Instance, Operation
@@ -106,6 +107,20 @@ def operations(session: Session, instance_id: str, limit: int = 20) -> list[Oper
     """The latest operations, newest first."""
     query = select(Operation).where(Operation.instance_id == instance_id)
     return list(session.scalars(query.order_by(Operation.id.desc()).limit(limit)))
+
+
+def webhooks(
+    session: Session, q: str = "", unhandled: bool = False, page: int = 1
+) -> tuple[list[WebhookEvent], bool]:
+    """A page of Stripe's events, newest first, and whether more follow."""
+    query = select(WebhookEvent).order_by(WebhookEvent.received_at.desc(), WebhookEvent.id)
+    if unhandled:
+        query = query.where(WebhookEvent.handled_at.is_(None))
+    if q:
+        columns = (WebhookEvent.id, WebhookEvent.type, WebhookEvent.payload)
+        query = query.where(or_(*(contains(column, q) for column in columns)))
+    rows = list(session.scalars(query.offset((page - 1) * PAGE).limit(PAGE + 1)))
+    return rows[:PAGE], len(rows) > PAGE
 
 
 def contains(column: Any, text: str) -> ColumnElement[bool]:

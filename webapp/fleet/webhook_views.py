@@ -3,15 +3,13 @@
 import json
 
 from flask import render_template, request, url_for
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 from werkzeug.wrappers import Response
 
 from webapp.billing.models import WebhookEvent
 from webapp.errors import NotFound
-from webapp.fleet import service
+from webapp.fleet import queries, service
 from webapp.fleet.blueprint import act, actor, fleet
-from webapp.fleet.queries import PAGE, contains
 from webapp.http.access import operators, operators_only
 from webapp.http.context import here
 
@@ -23,20 +21,15 @@ def webhooks() -> str:
     q = request.args.get("q", "").strip()[:100]
     unhandled = request.args.get("unhandled") == "1"
     page = max(1, request.args.get("page", 1, type=int))
-    query = select(WebhookEvent).order_by(WebhookEvent.received_at.desc(), WebhookEvent.id)
-    if unhandled:
-        query = query.where(WebhookEvent.handled_at.is_(None))
-    if q:
-        query = query.where(contains(WebhookEvent.type, q) | contains(WebhookEvent.payload, q))
     with here().db.read() as session:
-        rows = list(session.scalars(query.offset((page - 1) * PAGE).limit(PAGE + 1)))
+        events, more = queries.webhooks(session, q, unhandled, page)
     return render_template(
         "fleet/webhooks.html",
-        events=rows[:PAGE],
+        events=events,
         q=q,
         unhandled=unhandled,
         page=page,
-        more=len(rows) > PAGE,
+        more=more,
     )
 
 

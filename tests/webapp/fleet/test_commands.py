@@ -6,11 +6,13 @@ from click.testing import Result
 from flask import Flask
 from sqlalchemy import select
 
+from tests.webapp.instances.conftest import Tell
 from webapp import clock
 from webapp.accounts.models import User
+from webapp.billing.models import WebhookEvent
 from webapp.http.context import Clawdet
 from webapp.instances import service
-from webapp.instances.models import Action, Instance, InstanceEvent
+from webapp.instances.models import Action, Instance, InstanceEvent, Operation
 
 
 class Shell:
@@ -162,3 +164,67 @@ def test_settings_are_written_for_living_instances_only(
 
     assert "alice was deleted." in flask("stacks write-settings alice").stderr
     assert "There is no instance bob." in flask("stacks write-settings bob").stderr
+
+
+def test_what_happened_is_listed_newest_first(flask: Shell, live: Instance) -> None:
+    flask("instances suspend alice --reason abuse")
+
+    rows = flask.json("instances history alice")
+
+    assert isinstance(rows, list)
+    assert [(row["text"], row["why"]) for row in rows] == [
+        ("Asked to be suspended", "abuse"),
+        ("alice was ordered", "paid"),
+    ]
+    assert "alice was ordered" not in flask("instances history alice --number 1").stdout
+
+
+def test_what_is_only_asked_for_is_not_followed(flask: Shell, live: Instance, c: Clawdet) -> None:
+    asked = flask("instances rotate-token alice --no-wait")
+
+    assert asked.stdout == "asked for; next: flask instances operations alice\n"
+    assert "nothing yet" in flask("instances operations alice").stdout
+    assert "Nothing was done to alice yet." in flask("instances log alice").stderr
+    with c.db.read() as session:
+        assert [a.kind for a in session.scalars(select(Action))] == ["rotate_token"]
+
+
+def test_an_operation_is_shown_and_cancelled(
+    flask: Shell, live: Instance, tell: Tell, c: Clawdet
+) -> None:
+    assert "Nothing runs on alice." in flask("instances cancel alice").stderr
+    tell(live, ("server", "done", 4.2, ""))
+
+    shown = flask("instances log alice").stdout.splitlines()
+    assert shown[0] == "up of alice: running"
+    assert shown[1].endswith("server done after 4.2 s")
+    assert flask("instances log alice 999").exit_code == 1
+    assert "the up is being cancelled" in flask("instances cancel alice").stdout
+    with c.db.read() as session:
+        assert [o.cancel_requested for o in session.scalars(select(Operation))] == [True]
+
+
+def test_webhooks_are_listed_and_replayed(flask: Shell, live: Instance, c: Clawdet) -> None:
+    assert "/api/webhooks/stripe" in flask("webhooks list").stdout
+    with c.db.begin() as session:
+        session.add(WebhookEvent(id="evt_1", type="invoice.paid", payload="{}"))
+        session.add(
+            WebhookEvent(id="evt_2", type="ping", payload="{}", handled_at=clock.now(), tries=1)
+        )
+
+    waiting = flask.json("webhooks list --unhandled")
+    assert isinstance(waiting, list)
+    assert [(row["id"], row["handled"]) for row in waiting] == [("evt_1", None)]
+    assert flask("webhooks replay evt_2").exit_code == 0
+    rows = flask.json("webhooks list")
+    assert isinstance(rows, list)
+    assert {row["id"] for row in rows if row["handled"] is None} == {"evt_1", "evt_2"}
+    assert "There is no such event." in flask("webhooks replay evt_3").stderr
+
+
+def test_health_says_what_to_do_and_exits_with_1(flask: Shell, live: Instance) -> None:
+    found = flask("health")
+
+    assert found.exit_code == 1
+    assert re.search(r"^Worker's sweep +false +never seen$", found.stdout, re.M)
+    assert "next:  Worker's sweep: Start a worker: python -m webapp.worker" in found.stderr

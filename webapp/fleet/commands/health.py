@@ -1,0 +1,29 @@
+"""`flask health`: whether all that Clawdet depends on works, as last seen."""
+
+import click
+
+from webapp import clock
+from webapp.fleet import checks
+from webapp.fleet.blueprint import fleet
+from webapp.fleet.commands.printing import as_json, print_rows
+from webapp.http.context import here
+
+
+@fleet.cli.command("health")
+@as_json
+@click.pass_context
+def health(context: click.Context, as_json: bool) -> None:
+    """Show each dependency, and what to do where one is not well (exit code 1)."""
+    c = here()
+    found = checks.look(c.db, c.jobs, c.settings, clock.now())
+    rows = [
+        {"check": one.name, "ok": one.ok, "seen": one.text, "at": one.seen_at}
+        | ({"remedy": one.remedy} if as_json else {})
+        for one in found.checks
+    ]
+    print_rows(rows, as_json, "")
+    for one in found.checks:
+        if not one.ok:
+            click.echo(f"next:  {one.name}: {one.remedy}", err=True)
+    if not found.ok:
+        context.exit(1)
