@@ -9,7 +9,8 @@ from cryptography.fernet import Fernet
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from webapp.errors import SettingsError
+from webapp.errors import Invalid, SettingsError
+from webapp.mail.addresses import check_address
 
 STATE = Path(__file__).resolve().parent.parent / ".clawdet"
 
@@ -103,6 +104,15 @@ class WebSettings(BaseSettings):
         if parts.scheme not in ("http", "https") or not parts.netloc or parts.path.strip("/"):
             raise ValueError("must be like https://clawdet.com")
         return url.rstrip("/")
+
+    @field_validator("clawdet_support_email")
+    @classmethod
+    def _is_an_address(cls, address: str) -> str:
+        try:
+            check_address(address)
+        except Invalid as error:
+            raise ValueError("must be an e-mail address") from error
+        return address
 
     @property
     def is_https(self) -> bool:

@@ -70,6 +70,7 @@ def test_one_that_is_missing_or_empty_is_named_alone(
         ("CLAWDET_WEB_URL", "clawdet.com"),
         ("CLAWDET_WEB_URL", "https://clawdet.com/app"),
         ("CLAWDET_ENCRYPTION_KEYS", "too-short"),
+        ("CLAWDET_SUPPORT_EMAIL", "help"),
         ("CLAWDET_TRUSTED_PROXIES", "-1"),
         ("CLAWDET_SESSION_DAYS", "0"),
         ("CLAWDET_SESSION_DAYS", "a week"),

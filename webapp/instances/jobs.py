@@ -13,7 +13,7 @@ from stacks.operations import Finding
 from webapp import clock
 from webapp.adapters.orchestrator import Orchestrator
 from webapp.http.context import Clawdet
-from webapp.instances import capacity, facts, service
+from webapp.instances import capacity, facts, letters, service
 from webapp.instances.goal import read_goal
 from webapp.instances.models import Instance
 
@@ -31,7 +31,7 @@ def sweep_instances(c: Clawdet, orchestrator: Orchestrator) -> None:
     with c.db.begin() as session:
         for instance in _behind(session, at):
             service.wake(session, c.jobs, instance, suffix=_suffix(instance, at))
-        _alert(session, at, timedelta(seconds=c.settings.clawdet_live_deadline_s))
+        _alert(session, c, at)
     _look_for_room(c, orchestrator)
 
 
@@ -88,7 +88,8 @@ def _suffix(instance: Instance, at: datetime) -> str:
     return f"-sweep-{bucket}{due}"
 
 
-def _alert(session: Session, at: datetime, deadline: timedelta) -> None:
+def _alert(session: Session, c: Clawdet, at: datetime) -> None:
+    deadline = timedelta(seconds=c.settings.clawdet_live_deadline_s)
     late = select(Instance).where(
         Instance.desired == "running",
         Instance.live_at.is_(None),
@@ -103,7 +104,8 @@ def _alert(session: Session, at: datetime, deadline: timedelta) -> None:
             status=instance.status,
             step=instance.failed_step,
         )
-        text = "Not live by its deadline: the operators were alerted"
+        letters.tell_operators(session, c, instance)
+        text = "Not live by its deadline: the operators were told"
         service.record(session, instance, actor=service.CLAWDET, kind="alert", text=text)
 
 

@@ -1,4 +1,4 @@
-"""Letters to the owner of an instance, about it."""
+"""Letters about an instance: to its owner, and to those who run Clawdet."""
 
 from sqlalchemy.orm import Session
 
@@ -34,3 +34,17 @@ def write(
             link=c.settings.url(path),
             **context,
         )
+
+
+def tell_operators(session: Session, c: Clawdet, instance: Instance) -> None:
+    """Post one to the support address: it is paid for and not live. Once for each instance."""
+    post(
+        session,
+        c.jobs,
+        to=c.settings.clawdet_support_email,
+        template="late",
+        key=f"late-{instance.id}",
+        address=f"{instance.slug}.{c.settings.clawdet_domain}",
+        link=c.settings.url(f"/fleet/{instance.slug}"),
+        failure=instance.failure,
+    )

@@ -6,8 +6,8 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from webapp.errors import Invalid
 from webapp.jobs import Jobs
+from webapp.mail.addresses import check_address
 from webapp.mail.models import Letter
 
 
@@ -38,11 +38,3 @@ def post(
     except IntegrityError:  # another transaction was quicker
         return
     jobs.enqueue(session, "send_letter", letter.id, key=f"send_letter-{letter.id}")
-
-
-def check_address(address: str) -> None:
-    """Raise Invalid unless it can stand in a header: one address, no control characters."""
-    name, _, domain = address.rpartition("@")
-    unfit = any(ord(char) < 33 or char in ',;<>"\x7f' for char in address)
-    if not name or not domain or unfit:
-        raise Invalid("This is no e-mail address.", "Check it for typing errors.")

@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import select
 
 from tests.stacks.outside import Outside
+from tests.webapp.conftest import Letters
 from tests.webapp.jobs.conftest import Look, Order, Want
 from tests.webapp.working import Work
 from webapp import clock
@@ -34,7 +35,9 @@ def test_an_instance_whose_job_was_lost_is_woken(
     assert instance.observed_generation == instance.generation == 2
 
 
-def test_what_is_late_is_told_once(order: Order, look: Look, sweep: Work, c: Clawdet) -> None:
+def test_what_is_late_is_told_once(
+    order: Order, look: Look, sweep: Work, c: Clawdet, letters: Letters
+) -> None:
     instance_id = order("alice")
     late = timedelta(seconds=c.settings.clawdet_live_deadline_s + 1)
     with c.db.begin() as session:
@@ -43,6 +46,10 @@ def test_what_is_late_is_told_once(order: Order, look: Look, sweep: Work, c: Cla
     sweep(stacks=False)
     assert look(instance_id).alerted_at
     assert len(told(c, "alert")) == 1
+    (letter,) = letters()
+    assert letter["to"] == [c.settings.clawdet_support_email]
+    assert letter["subject"] == "alice.clawdet.com is paid for and not live"
+    assert "/fleet/alice" in letter["text"]
 
 
 def test_sales_stop_when_no_location_has_a_server(sweep: Work, c: Clawdet, clouds: Outside) -> None:

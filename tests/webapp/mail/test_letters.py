@@ -28,6 +28,7 @@ CONTEXT = {
     "amount": "€29.00",
     "date": "8 November 2026",
     "destroy_date": "22 November 2026",
+    "failure": "No server & no room.",
 }
 
 
