@@ -65,6 +65,15 @@ class Encrypted(TypeDecorator[str]):
         """Called once, when the application is made."""
         cls._box = MultiFernet([Fernet(key.get_secret_value()) for key in keys])
 
+    @classmethod
+    def reads(cls, value: bytes) -> bool:
+        """Whether one of the keys decrypts it."""
+        try:
+            cls._keys().decrypt(value)
+        except InvalidToken:
+            return False
+        return True
+
     def process_bind_param(self, value: str | None, dialect: Dialect) -> bytes | None:
         """Encrypt."""
         del dialect
@@ -78,10 +87,11 @@ class Encrypted(TypeDecorator[str]):
         except InvalidToken as error:
             raise ValueError("CLAWDET_ENCRYPTION_KEYS lacks the key this was kept with") from error
 
-    def _keys(self) -> MultiFernet:
-        if self._box is None:
+    @classmethod
+    def _keys(cls) -> MultiFernet:
+        if cls._box is None:
             raise RuntimeError("Encrypted.use_keys was not called")
-        return self._box
+        return cls._box
 
 
 class Database:

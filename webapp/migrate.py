@@ -1,4 +1,8 @@
-"""Bringing a database to the models' shape: `python -m webapp.migrate [check|revision MESSAGE]`."""
+"""Bringing a database to the models' shape: `python -m webapp.migrate`.
+
+Then it sees that the keys fit what is kept. With a word behind it: `check` compares the database
+with the models, `revision MESSAGE` writes a migration, `forget-unreadable` is for a lost key.
+"""
 
 import sys
 from pathlib import Path
@@ -9,11 +13,13 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import Engine
 
+from webapp import at_rest
 from webapp.database import Database
 from webapp.errors import SettingsError
 from webapp.models import Base
 from webapp.settings import WebSettings
 
+USAGE = "check | revision MESSAGE | forget-unreadable"
 FOLDER = Path(__file__).parent / "migrations"
 
 
@@ -51,7 +57,8 @@ def main(arguments: list[str]) -> int:
     """Upgrade, or one of the other commands; the exit code."""
     try:
         # Before serving everything must be set; to work on the models, a database is enough.
-        settings = WebSettings() if arguments else WebSettings.read()
+        whole = arguments in ([], ["forget-unreadable"])
+        settings = WebSettings.read() if whole else WebSettings()
         db = Database(settings.clawdet_database_url)
     except SettingsError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -66,10 +73,19 @@ def main(arguments: list[str]) -> int:
         found = differences(db.engine)
         print("\n".join(map(str, found)) or "The database has the models' shape.")
         return 1 if found else 0
+    if arguments == ["forget-unreadable"]:
+        tokens, letters = at_rest.forget_unreadable(db, settings.clawdet_encryption_keys)
+        print(f"Forgot {tokens} gateway tokens (apply brings them back) and {letters} letters.")
+        return 0
     if arguments:
-        print("usage: python -m webapp.migrate [check | revision MESSAGE]", file=sys.stderr)
+        print(f"usage: python -m webapp.migrate [{USAGE}]", file=sys.stderr)
         return 2
     upgrade(db.engine)
+    try:
+        at_rest.check(db, settings.clawdet_encryption_keys)
+    except SettingsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     print("The database is up to date.")
     return 0
 

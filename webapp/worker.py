@@ -20,7 +20,7 @@ from dbos import DBOS
 from sqlalchemy.exc import SQLAlchemyError
 
 from stacks.errors import UsageError
-from webapp import clock
+from webapp import at_rest, clock
 from webapp.accounts.jobs import clean_up
 from webapp.adapters.orchestrator import Orchestrator
 from webapp.app import build
@@ -325,6 +325,7 @@ def _begin(name: str) -> tuple[Clawdet, Worker]:
     orchestrator.check()
     c = build(settings)
     upgrade(c.db.engine)
+    at_rest.check(c.db, settings.clawdet_encryption_keys)
     worker = Worker(c, orchestrator, name=name)
     worker.start()
     return c, worker

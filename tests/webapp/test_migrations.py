@@ -1,4 +1,5 @@
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -113,6 +114,13 @@ def test_a_wrong_word_to_the_command_shows_its_usage(tmp_path: Path) -> None:
     ended = _run(f"sqlite:///{tmp_path / 'untouched.sqlite3'}", "downgrade")
     assert ended.returncode == 2
     assert ended.stderr.startswith("usage: ")
+
+
+def test_the_command_says_what_was_forgotten(empty_database: Path, tmp_path: Path) -> None:
+    path = shutil.copy(empty_database, tmp_path / "forgetful.sqlite3")
+    ended = _run(f"sqlite:///{path}", "forget-unreadable")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.startswith("Forgot 0 gateway tokens")
 
 
 def _run(url: str, *words: str, **more: str) -> "subprocess.CompletedProcess[str]":
