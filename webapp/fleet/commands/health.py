@@ -13,7 +13,10 @@ from webapp.http.context import here
 @as_json
 @click.pass_context
 def health(context: click.Context, as_json: bool) -> None:
-    """Show each dependency, and what to do where one is not well (exit code 1)."""
+    """Show what is well, and what to do about what is not.
+
+    Exit code 1 where something is not.
+    """
     c = here()
     found = checks.look(c.db, c.jobs, c.settings, clock.now())
     rows = [

@@ -61,7 +61,7 @@ def retry(slug: str) -> None:
 @slug_argument
 @click.option("--reason", required=True, help="Why; kept with your name.")
 def suspend(slug: str, reason: str) -> None:
-    """Switch an instance off and keep its disk, whatever is paid, until it is resumed."""
+    """Switch an instance off until it is resumed, paid or not."""
     _want(slug, "suspended", reason)
     click.echo(f"{slug} is being suspended until: flask instances resume {slug}")
 
@@ -92,7 +92,7 @@ def delete(slug: str, reason: str, yes: str) -> None:
 @click.option("--number", default=50, show_default=True, help="How many of the latest.")
 @as_json
 def history(slug: str, number: int, as_json: bool) -> None:
-    """Show what happened to an instance, newest first: who did what, and why."""
+    """Show who did what to an instance, when and why."""
     with here().db.read() as session:
         events, _ = timeline.read_history(session, queries.find(session, slug).id, 1, number)
     names = ("at", "actor", "text", "why")
@@ -105,7 +105,7 @@ def history(slug: str, number: int, as_json: bool) -> None:
 @click.option("--check", is_flag=True, help="Ask the worker to look now.")
 @as_json
 def drift(slug: str, check: bool, as_json: bool) -> None:
-    """Show how an instance differs from what should be, property by property."""
+    """Show how an instance differs from what should be."""
     c = here()
     if check:
         with c.db.begin() as session:

@@ -52,7 +52,10 @@ def preview(slug: str, wait: bool) -> None:
 @wait_option
 @click.option("--yes", default="", metavar="SLUG", help="The name again: the server may be lost.")
 def apply(slug: str, wait: bool, yes: str) -> None:
-    """Make the world as it should be, with today's settings and release."""
+    """Make the world as it should be, with today's release.
+
+    Settings and credentials, too, are those of today.
+    """
     if yes not in ("", slug):
         raise Invalid("Not confirmed.", f"Nothing was asked for; to approve, add --yes {slug}.")
     _do(slug, "apply", wait, approved=yes == slug)
@@ -97,7 +100,7 @@ def list_operations(slug: str, as_json: bool) -> None:
 @slug_argument
 @click.argument("operation", type=int, required=False)
 def log(slug: str, operation: int | None) -> None:
-    """Show an operation (the last one): how it ended, what it changed, what it said."""
+    """Show how an operation went: the last one, or by its id."""
     with here().db.read() as session:
         found = queries.find(session, slug)
         shown = _operation(session, found, operation)
