@@ -1,6 +1,7 @@
 """What is encrypted at rest: whether today's keys read it, and forgetting what none of them reads.
 
-A gateway token is a copy, which the next `apply` takes from the stack again; a letter is not.
+A gateway token is a copy, which the next `apply` takes from the stack again; a letter is not. A
+sign-in under way is left out: it is over in minutes.
 """
 
 from collections.abc import Sequence
@@ -58,7 +59,11 @@ def _ids(
     session: Session, id_: InstrumentedAttribute[str], secret: InstrumentedAttribute[Any]
 ) -> list[str]:
     kept = select(id_, type_coerce(secret, LargeBinary)).where(secret.is_not(None))
-    return [found for found, value in session.execute(kept) if not Encrypted.reads(value)]
+    return [
+        found
+        for found, value in session.execute(kept).yield_per(AT_ONCE)
+        if not Encrypted.reads(value)
+    ]
 
 
 def _some(ids: list[str]) -> list[list[str]]:

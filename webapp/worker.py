@@ -303,14 +303,14 @@ def main() -> int:
     arguments = parser.parse_args()
     logs.configure()
     try:
-        c, worker = _begin(arguments.name)
+        c, worker, heard = _begin(arguments.name)
     except ClawdetError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except UsageError as error:
         print(f"error: {error}\n{error.remedy}", file=sys.stderr)
         return 1
-    wait_for_the_end(worker, hear_signals())
+    wait_for_the_end(worker, heard)
     code = 1 if worker.lost.is_set() else 0
     if not worker.stop():
         sys.stdout.flush()
@@ -320,15 +320,16 @@ def main() -> int:
     return code
 
 
-def _begin(name: str) -> tuple[Clawdet, Worker]:
+def _begin(name: str) -> "tuple[Clawdet, Worker, SimpleQueue[int]]":
     settings, orchestrator = WebSettings.read(), Orchestrator()
     orchestrator.check()
     c = build(settings)
     upgrade(c.db.engine)
     at_rest.check(c.db, settings.clawdet_encryption_keys)
     worker = Worker(c, orchestrator, name=name)
+    heard = hear_signals()  # before it takes anything on
     worker.start()
-    return c, worker
+    return c, worker, heard
 
 
 def hear_signals() -> "SimpleQueue[int]":

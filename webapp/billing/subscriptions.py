@@ -12,6 +12,7 @@ from webapp.adapters.stripe_objects import SubscriptionState
 from webapp.billing import entitlement
 from webapp.billing.models import Subscription
 from webapp.billing.policy import BEHIND, LIVING, PAID
+from webapp.errors import Conflict
 from webapp.http.context import Clawdet
 
 log = structlog.get_logger(__name__)
@@ -20,19 +21,20 @@ log = structlog.get_logger(__name__)
 def apply(c: Clawdet, subscription_id: str, at: datetime | None = None) -> str:
     """Fetch a subscription, keep it, and make what should be agree with it; says what it came to.
 
-    One of nobody we know, of a closed account, or beside another living one is given back and
-    cancelled. Safe to repeat, in any order. Raises Unavailable when Stripe does not answer.
+    One of a closed account, or beside another living one, is given back and cancelled. Safe to
+    repeat, in any order. Raises Unavailable when Stripe does not answer, and Conflict for one of
+    a user we don't know: closed accounts we do know, so it is our memory that has a hole, after a
+    database was put back from a copy, say. Nobody's money or server may be lost by that.
     """
     asked_at = clock.now()
     state = c.payments.subscription(subscription_id)
     with c.db.begin() as session:
         user = _owner(session, state)
-        if user is None and state.site != c.settings.clawdet_web_url:
-            return "not ours"  # of another site that shares the account at Stripe
-        if user is not None:
-            keep(session, user, state, asked_at, at or asked_at)
-            if user.deleted_at is None:
-                entitlement.entitle(session, c.jobs, user, at or asked_at, c.settings)
+        if user is None:
+            return _of_nobody(state, c.settings.clawdet_web_url)
+        keep(session, user, state, asked_at, at or asked_at)
+        if user.deleted_at is None:
+            entitlement.entitle(session, c.jobs, user, at or asked_at, c.settings)
         unwanted = _unwanted(session, user, state)
     for one in unwanted:
         give_back(c, one, at or asked_at)
@@ -99,17 +101,28 @@ def _owner(session: Session, state: SubscriptionState) -> User | None:
     return session.scalar(select(User).where(whose).with_for_update())
 
 
-def _unwanted(session: Session, user: User | None, state: SubscriptionState) -> list[str]:
-    if user is None or user.deleted_at is not None:
+def _of_nobody(state: SubscriptionState, site: str) -> str:
+    if state.site != site:
+        return "not ours"  # of another site that shares the account at Stripe
+    if state.status not in LIVING:
+        return f"{state.id} is {state.status}, of an unknown user: nothing to do"
+    raise Conflict(
+        f"{state.id} is paid for by {state.user_id or state.customer_id}, whom nobody here knows.",
+        "If the database was put back from a copy, name the user who signed in again in its "
+        "metadata at Stripe (user_id) and replay this; else refund and cancel it there.",
+    )
+
+
+def _unwanted(session: Session, user: User, state: SubscriptionState) -> list[str]:
+    if user.deleted_at is not None:
         return [state.id] if state.status in LIVING else []
     return [row.id for row in living(session, user.id)[1:]]
 
 
-def _outcome(state: SubscriptionState, user: User | None, unwanted: list[str]) -> str:
-    if user is None or user.deleted_at is not None:
-        whose = "an unknown user" if user is None else "a closed account"
+def _outcome(state: SubscriptionState, user: User, unwanted: list[str]) -> str:
+    if user.deleted_at is not None:
         done = "refunded and cancelled" if unwanted else "nothing to do"
-        return f"{state.id} is {state.status}, of {whose}: {done}"
+        return f"{state.id} is {state.status}, of a closed account: {done}"
     surplus = f"; refunded and cancelled: {', '.join(unwanted)}" if unwanted else ""
     return f"{state.id} is {state.status}{surplus}"
 

@@ -1,8 +1,11 @@
 """Letters about an instance: to its owner, and to those who run Clawdet."""
 
+from datetime import timedelta
+
 from sqlalchemy.orm import Session
 
 from webapp.accounts.models import User
+from webapp.billing.words import day
 from webapp.http.context import Clawdet
 from webapp.instances.models import Instance
 from webapp.mail.service import post
@@ -38,6 +41,12 @@ def write(
 
 def tell_operators(session: Session, c: Clawdet, instance: Instance) -> None:
     """Post one to the support address: it is paid for and not live. Once for each instance."""
+    user = session.get_one(User, instance.user_id)
+    refund = {}
+    if user.payment_method == "stripe" and user.paid_at:
+        at = user.paid_at + timedelta(seconds=c.settings.clawdet_refund_deadline_s)
+        refund["date"] = day(at)
+    waits = instance.status == "failed" and instance.retry_at is None
     post(
         session,
         c.jobs,
@@ -47,4 +56,6 @@ def tell_operators(session: Session, c: Clawdet, instance: Instance) -> None:
         address=f"{instance.slug}.{c.settings.clawdet_domain}",
         link=c.settings.url(f"/fleet/{instance.slug}"),
         failure=instance.failure,
+        waits="yes" if waits else "",
+        **refund,
     )

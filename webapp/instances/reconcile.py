@@ -166,8 +166,13 @@ class _Reconciler:
             session.get_one(Action, todo.id).claimed_at = clock.now()
         try:
             self._do(todo)
-        except errors.Cancelled:
-            raise
+        except errors.Cancelled as error:
+            if self._orchestrator.stopping.is_set() or todo.kind in SOON:
+                raise
+            self._finish(todo, str(error))
+            if todo.kind not in service.LOOKING:
+                raise
+            return  # somebody did not want to wait for it: nothing has failed
         except errors.StackError as error:
             if todo.kind in SOON:
                 raise

@@ -21,10 +21,11 @@ _templates = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=select_a
 
 
 def send_letter(c: Clawdet, letter_id: str) -> None:
-    """Send it unless it was. Raises Unavailable to be run again; a refused one is left."""
+    """Send it unless it was sent, or is gone. Raises Unavailable to be run again; a refused one is
+    left."""
     with c.db.begin() as session:
-        letter = session.get_one(Letter, letter_id)
-        if letter.sent_at:
+        letter = session.get(Letter, letter_id)
+        if letter is None or letter.sent_at:  # forgotten, or sent
             return
         letter.tries += 1
     try:

@@ -17,10 +17,10 @@ def test_plugins_hear_a_signal_that_does_not_wake_them() -> None:
         stdout=subprocess.PIPE,
         text=True,
     ) as process:
-        assert process.stdout
-        assert process.stdout.readline().startswith("hcloud:")
-        send_aside(process.pid, signal.SIGTERM)
         try:
+            assert process.stdout
+            assert process.stdout.readline().startswith("hcloud:")
+            send_aside(process.pid, signal.SIGTERM)
             assert process.wait(ENDS_S) == 0
         finally:
             process.kill()

@@ -23,7 +23,7 @@ from webapp.adapters.stripe_objects import Order
 from webapp.billing import subscriptions
 from webapp.billing.jobs import handle_webhook, reconcile_billing
 from webapp.billing.models import WebhookEvent
-from webapp.errors import Unavailable
+from webapp.errors import Conflict, Unavailable
 from webapp.http.context import Clawdet
 from webapp.settings import WebSettings
 
@@ -288,7 +288,7 @@ def test_a_payment_of_a_closed_account_is_given_back(
     assert alice.instances == []
 
 
-def test_a_payment_of_nobody_we_know_is_given_back(
+def test_a_payment_of_nobody_we_know_waits_for_an_operator(
     app: Flask,
     c: Clawdet,
     client: FlaskClient,
@@ -301,9 +301,12 @@ def test_a_payment_of_nobody_we_know_is_given_back(
     )
     stripe_account.pay(checkout.url or "")
     send_all(client, stripe_account, customer)
-    assert any("unknown user: refunded and cancelled" in one for one in handle_all())
-    assert [one["status"] for one in stripe_account.subscriptions(customer)] == ["canceled"]
-    assert stripe_account.refunded_cents(customer) == 1900
+    with pytest.raises(Conflict, match="is paid for by usr_nobody, whom nobody here knows"):
+        handle_all()
+    (waiting,) = {one.outcome for one in stored(c) if one.handled_at is None and one.outcome}
+    assert "user_id" in waiting
+    assert [one["status"] for one in stripe_account.subscriptions(customer)] == ["active"]
+    assert stripe_account.refunded_cents(customer) == 0
 
 
 def test_a_subscription_that_was_made_by_hand_belongs_to_its_customer(

@@ -177,6 +177,14 @@ def test_what_happened_is_listed_newest_first(flask: Shell, live: Instance) -> N
         ("alice was ordered", "paid"),
     ]
     assert "alice was ordered" not in flask("instances history alice --number 1").stdout
+    assert flask("instances history alice --number 0").exit_code == 2
+
+
+def test_an_instance_is_switched_off_and_on(flask: Shell, live: Instance, c: Clawdet) -> None:
+    assert "is being switched off" in flask("instances power alice off").stdout
+    assert not again(c, live).powered_on
+    flask("instances power alice on")
+    assert again(c, live).powered_on
 
 
 def test_what_is_only_asked_for_is_not_followed(flask: Shell, live: Instance, c: Clawdet) -> None:
@@ -228,3 +236,5 @@ def test_health_says_what_to_do_and_exits_with_1(flask: Shell, live: Instance) -
     assert found.exit_code == 1
     assert re.search(r"^Worker's sweep +false +never seen$", found.stdout, re.M)
     assert "next:  Worker's sweep: Start a worker: python -m webapp.worker" in found.stderr
+    told = json.loads(flask("health --json").stdout)
+    assert (told["ok"], told["orphans"]) == (False, [])

@@ -62,8 +62,10 @@ def test_an_operator_looks_repairs_and_approves_by_command(
     assert approved.exit_code == 0, approved.output
     assert clouds.server("alice")
 
-    said = run(flask, "log alice").stdout
+    assert run(flask, "restart alice").stdout.splitlines()[-1] == "restart of alice: done"
+    said = run(flask, "log alice 6").stdout
     assert said.startswith("up of alice: succeeded, ")
     assert "server done" in said
+    worker.work_until_idle()
     kinds = [line.split()[1] for line in run(flask, "operations alice").stdout.splitlines()]
-    assert kinds == ["kind", "up", "up", "up", "preview", "preview", "up"]
+    assert kinds == ["kind", "power_on", "restart", "up", "up", "up", "preview", "preview", "up"]

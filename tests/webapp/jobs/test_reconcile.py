@@ -265,6 +265,37 @@ def test_an_operation_is_cancelled_on_request(
     assert look(instance_id).retry_at is None
 
 
+def test_a_preview_that_is_cancelled_is_over_and_nothing_has_failed(
+    order: Order,
+    ask: Ask,
+    look: Look,
+    work: Work,
+    c: Clawdet,
+    orchestrator: Orchestrator,
+    clouds: Outside,
+) -> None:
+    instance_id = order("alice")
+    with Worker(c, orchestrator, name="test", poll_s=0.05, scheduled=False) as worker:
+        worker.work_until_idle()
+        held = {"vendor": "hetzner", "method": "GET", "kind": "timeout", "times": 100}
+        clouds.fault(path="^/v1/servers/", delay_s=30, **held)
+        ask(instance_id, "preview")
+        until(lambda: operations(c, instance_id)[1:], "the preview")
+        with c.db.begin() as session:
+            running = session.scalars(select(Operation).where(Operation.ended_at.is_(None)))
+            running.one().cancel_requested = True
+        worker.work_until_idle()
+    assert operations(c, instance_id) == [("up", "succeeded"), ("preview", "cancelled")]
+    assert look(instance_id).status == "complete"
+    with c.db.read() as session:
+        action = session.scalars(select(Action)).one()
+        assert action.done_at
+        assert "cancelled" in action.error
+    clouds.mend()
+    work()
+    assert len(operations(c, instance_id)) == 2  # it is not done again
+
+
 def test_duplicates_of_a_job_do_nothing(
     order: Order, look: Look, work: Work, c: Clawdet, clouds: Outside
 ) -> None:

@@ -50,6 +50,8 @@ def test_what_is_late_is_told_once(
     assert letter["to"] == [c.settings.clawdet_support_email]
     assert letter["subject"] == "alice.clawdet.com is paid for and not live"
     assert "/fleet/alice" in letter["text"]
+    assert "Clawdet goes on trying." in letter["text"]
+    assert "the money goes back" not in letter["text"]  # it was not paid by card
 
 
 def test_sales_stop_when_no_location_has_a_server(sweep: Work, c: Clawdet, clouds: Outside) -> None:

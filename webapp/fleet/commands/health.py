@@ -5,7 +5,7 @@ import click
 from webapp import clock
 from webapp.fleet import checks
 from webapp.fleet.blueprint import fleet
-from webapp.fleet.commands.printing import as_json, print_rows
+from webapp.fleet.commands.printing import as_json, print_row, print_rows
 from webapp.http.context import here
 
 
@@ -24,7 +24,12 @@ def health(context: click.Context, as_json: bool) -> None:
         | ({"remedy": one.remedy} if as_json else {})
         for one in found.checks
     ]
-    print_rows(rows, as_json, "")
+    if as_json:
+        print_row({"ok": found.ok, "checks": rows, "orphans": found.orphans}, as_json)
+    else:
+        print_rows(rows, as_json, "")
+        if found.orphans:
+            print_rows(found.orphans, as_json, "")
     for one in found.checks:
         if not one.ok:
             click.echo(f"next:  {one.name}: {one.remedy}", err=True)

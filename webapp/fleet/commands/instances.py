@@ -75,6 +75,19 @@ def resume(slug: str, reason: str) -> None:
     click.echo(f"{slug} is being switched on")
 
 
+@group.command("power")
+@slug_argument
+@click.argument("power", type=click.Choice(["on", "off"]))
+def switch(slug: str, power: str) -> None:
+    """Switch an instance on or off, as its customer may."""
+    c = here()
+    with c.db.begin() as session:
+        found = queries.find(session, slug)
+        why, on = "by command", power == "on"
+        service.want(session, c.jobs, found, actor=actor(), why=why, powered_on=on)
+    click.echo(f"{slug} is being switched {power}")
+
+
 @group.command("delete")
 @slug_argument
 @click.option("--reason", required=True, help="Why; kept with your name.")
@@ -89,7 +102,9 @@ def delete(slug: str, reason: str, yes: str) -> None:
 
 @group.command("history")
 @slug_argument
-@click.option("--number", default=50, show_default=True, help="How many of the latest.")
+@click.option(
+    "--number", type=click.IntRange(1, 10_000), default=50, show_default=True, help="How many."
+)
 @as_json
 def history(slug: str, number: int, as_json: bool) -> None:
     """Show who did what to an instance, when and why."""

@@ -20,6 +20,9 @@ from webapp.instances.models import Action, ActionKind, Instance, Operation, Pro
 
 POLL_S = 0.3
 PATIENCE_S = 15.0  # a worker that is there begins within seconds
+QUIET_S = 120.0  # longer than any step of an install says nothing
+KINDS: dict[ActionKind, str] = {"apply": "up", "rotate_token": "up"}
+"""The operation in which an action is done, where that has another name."""
 
 Command = Callable[..., None]
 
@@ -98,7 +101,7 @@ def list_operations(slug: str, as_json: bool) -> None:
 
 @instances.command("log")
 @slug_argument
-@click.argument("operation", type=int, required=False)
+@click.argument("operation", type=click.IntRange(1, 2**62), required=False)
 def log(slug: str, operation: int | None) -> None:
     """Show how an operation went: the last one, or by its id."""
     with here().db.read() as session:
@@ -148,6 +151,7 @@ def _do(slug: str, kind: ActionKind, wait: bool, approved: bool = False) -> None
 def _follow(asked: _Asked) -> None:
     """Print the log as it grows, until what was asked for is done."""
     after, hint_at = asked.progress_id, time.monotonic() + PATIENCE_S
+    claimed = False
     while True:
         with here().db.read() as session:
             action = session.get_one(Action, asked.action_id)
@@ -157,7 +161,10 @@ def _follow(asked: _Asked) -> None:
         after = rows[-1].id if rows else after
         if action.done_at:
             return
-        if action.claimed_at is None and time.monotonic() > hint_at:
+        if rows or (action.claimed_at and not claimed):
+            hint_at = time.monotonic() + QUIET_S
+        claimed = action.claimed_at is not None
+        if time.monotonic() > hint_at:
             click.echo("it waits; is a worker running? See: flask worker status", err=True)
             hint_at = float("inf")
         time.sleep(POLL_S)
@@ -167,19 +174,31 @@ def _conclude(asked: _Asked) -> None:
     """Say how it ended. Raises ClawdetError if it failed."""
     with here().db.read() as session:
         action = session.get_one(Action, asked.action_id)
-        instance = session.get_one(Instance, asked.instance_id)
-        last = next(iter(queries.operations(session, asked.instance_id, 1)), None)
+        done = _operation_of(session, asked, action.kind)
     if action.error:
-        further = f"See: flask instances log {asked.slug}"
-        if instance.needs_approval:
+        further = f"See: flask instances operations {asked.slug}"
+        if done and done.outcome == "needs_approval":
             further = f"To approve: flask instances apply {asked.slug} --yes {asked.slug}"
         raise ClawdetError(action.error, further)
-    changes = last.changes if last and last.id > asked.operation_id else []
+    changes = done.changes if done else []
     print_changes(changes)
-    counts = f"{len(changes)} changed" if changes else "nothing changed"
-    if action.kind == "preview":
-        counts = f"{len(changes)} would change" if changes else "nothing would change"
-    click.echo(f"{action.kind} of {asked.slug}: {counts}")
+    click.echo(f"{action.kind} of {asked.slug}: {_count(action.kind, len(changes))}")
+
+
+def _count(kind: ActionKind, changes: int) -> str:
+    if kind == "restart":
+        return "done"
+    return f"{changes or 'nothing'} {'would change' if kind == 'preview' else 'changed'}"
+
+
+def _operation_of(session: Session, asked: _Asked, kind: ActionKind) -> Operation | None:
+    """The operation in which it was done: others may have begun before and after."""
+    found = select(Operation).where(
+        Operation.instance_id == asked.instance_id,
+        Operation.id > asked.operation_id,
+        Operation.kind == KINDS.get(kind, kind),
+    )
+    return session.scalar(found.order_by(Operation.id.desc()).limit(1))
 
 
 def _told_since(session: Session, instance_id: str, after: int) -> list[Progress]:

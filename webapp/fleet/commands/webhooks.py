@@ -20,7 +20,8 @@ def list_webhooks(q: str, unhandled: bool, as_json: bool) -> None:
     with here().db.read() as session:
         found, _ = queries.webhooks(session, q, unhandled)
         rows = [_of_event(event) for event in found]
-    print_rows(rows, as_json, "none; Stripe is to send them to /api/webhooks/stripe")
+    nothing = "all handled" if unhandled else "none; Stripe is to send them to /api/webhooks/stripe"
+    print_rows(rows, as_json, nothing)
 
 
 @webhooks.command("replay")
