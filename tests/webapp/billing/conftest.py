@@ -1,5 +1,6 @@
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -20,6 +21,7 @@ from webapp.accounts.models import User
 from webapp.accounts.terms import TERMS_VERSION
 from webapp.billing.jobs import handle_webhook
 from webapp.billing.models import Subscription, WebhookEvent
+from webapp.errors import Conflict
 from webapp.http.context import Clawdet
 from webapp.instances.models import Instance
 from webapp.mail.models import Letter
@@ -161,7 +163,8 @@ def handle_all(c: Clawdet) -> Callable[[], list[str]]:
                 .order_by(WebhookEvent.received_at)
             ).all()
         for event_id in waiting:
-            handle_webhook(c, event_id)
+            with suppress(Conflict):  # as in the worker: one that fails stops no other
+                handle_webhook(c, event_id)
         with c.db.read() as session:
             return [session.get_one(WebhookEvent, event_id).outcome for event_id in waiting]
 

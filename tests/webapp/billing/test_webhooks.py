@@ -23,7 +23,7 @@ from webapp.adapters.stripe_objects import Order
 from webapp.billing import subscriptions
 from webapp.billing.jobs import handle_webhook, reconcile_billing
 from webapp.billing.models import WebhookEvent
-from webapp.errors import Conflict, Unavailable
+from webapp.errors import Unavailable
 from webapp.http.context import Clawdet
 from webapp.settings import WebSettings
 
@@ -301,9 +301,9 @@ def test_a_payment_of_nobody_we_know_waits_for_an_operator(
     )
     stripe_account.pay(checkout.url or "")
     send_all(client, stripe_account, customer)
-    with pytest.raises(Conflict, match="is paid for by usr_nobody, whom nobody here knows"):
-        handle_all()
-    (waiting,) = {one.outcome for one in stored(c) if one.handled_at is None and one.outcome}
+    outcomes = handle_all()
+    assert any("is paid for by usr_nobody, whom nobody here knows" in one for one in outcomes)
+    (waiting,) = {one.outcome for one in stored(c) if one.handled_at is None}
     assert "user_id" in waiting
     assert [one["status"] for one in stripe_account.subscriptions(customer)] == ["active"]
     assert stripe_account.refunded_cents(customer) == 0
