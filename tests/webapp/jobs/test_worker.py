@@ -70,7 +70,7 @@ def test_the_queues_tell_how_they_are(c: Clawdet, work: Work, order: Order) -> N
 
 def test_a_job_that_fails_is_run_again_later(c: Clawdet, work: Work) -> None:
     with c.db.begin() as session:
-        c.jobs.enqueue(session, "send_letter", "no such letter", key="broken")
+        c.jobs.enqueue(session, "handle_webhook", "no such event", key="broken")
     work()
     with c.db.read() as session:
         _, small = c.jobs.status(session)

@@ -135,3 +135,8 @@ def test_a_mail_server_that_is_not_there_may_come_back() -> None:
 def test_a_url_that_is_no_mail_servers_is_said(url: str) -> None:
     with pytest.raises(SettingsError, match="SMTP_URL"):
         Mailer(url, "a@clawdet.com", "help@clawdet.com", 15.0)
+
+
+def test_a_letter_that_is_gone_is_nobodys_job(c: Clawdet) -> None:
+    jobs.send_letter(c, "ltr_gone")
+    assert kept(c) == []
