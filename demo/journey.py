@@ -23,6 +23,7 @@ CARD = "4242 4242 4242 4242"
 CHROMIUM_ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
+    "--disable-gpu-watchdog",  # on a busy machine it takes waiting for hanging
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
