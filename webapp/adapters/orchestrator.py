@@ -13,6 +13,7 @@ import structlog
 from stacks import outside
 from stacks.engine import Engine
 from stacks.errors import AlreadyThere, StackError, UnknownStack, UsageError
+from stacks.events import Change, PropertyChange
 from stacks.operations import Finding, OnProgress, Result, Stacks
 from stacks.provider_servers import provider_servers
 from stacks.settings import Settings
@@ -242,3 +243,17 @@ def changes_of(result: Result) -> Changes:
         }
         for change in result.changes
     ]
+
+
+def changes_from(kept: Changes) -> tuple[Change, ...]:
+    """Changes out of a column of JSON. Their URNs were not kept."""
+    return tuple(
+        Change(
+            urn="",
+            type=one["type"],
+            name=one["name"],
+            op=one["op"],
+            properties=tuple(PropertyChange(**each) for each in one["properties"]),
+        )
+        for one in kept
+    )

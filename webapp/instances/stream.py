@@ -152,12 +152,7 @@ class Stream:
         return news, "settled" if settled else "open"
 
     def _rows(self, session: Session, limit: int = BATCH) -> list[Progress]:
-        query = select(Progress).where(
-            Progress.instance_id == self.instance_id, Progress.id > self.after
-        )
-        if self.operation_id is not None:
-            query = query.where(Progress.operation_id == self.operation_id)
-        return list(session.scalars(query.order_by(Progress.id).limit(limit)))
+        return timeline.told_since(session, self.instance_id, self.after, self.operation_id, limit)
 
     def _status(self, session: Session) -> tuple[str, bool]:
         if self.operation_id is None:

@@ -204,6 +204,20 @@ def read_log(session: Session, instance_id: str, operation_id: int | None = None
     return list(rows)[::-1]
 
 
+def told_since(
+    session: Session,
+    instance_id: str,
+    after: int,
+    operation_id: int | None = None,
+    limit: int | None = None,
+) -> list[Progress]:
+    """Rows of an instance, or of one operation, behind the row `after`; the first `limit`."""
+    query = select(Progress).where(Progress.instance_id == instance_id, Progress.id > after)
+    if operation_id is not None:
+        query = query.where(Progress.operation_id == operation_id)
+    return list(session.scalars(query.order_by(Progress.id).limit(limit)))
+
+
 def read_history(
     session: Session, instance_id: str, page: int, size: int = 20
 ) -> tuple[list[InstanceEvent], bool]:

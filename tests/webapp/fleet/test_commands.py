@@ -212,6 +212,21 @@ def test_an_operation_is_shown_and_cancelled(
         assert [o.cancel_requested for o in session.scalars(select(Operation))] == [True]
 
 
+def test_the_end_of_a_server_cannot_be_overlooked(
+    flask: Shell, live: Instance, tell: Tell, c: Clawdet
+) -> None:
+    tell(live, kind="preview", outcome="succeeded")
+    image = {"path": "image", "kind": "update-replace", "before": "debian-12", "after": "x"}
+    server = {"type": "hcloud:index/server:Server", "name": "server", "op": "replace"}
+    with c.db.begin() as session:
+        session.scalars(select(Operation)).one().changes = [{**server, "properties": [image]}]
+
+    shown = flask("instances log alice").stdout
+
+    assert "THIS ENDS THE SERVER and everything on it" in shown
+    assert re.search(r"image +debian-12 → x", shown)
+
+
 def test_webhooks_are_listed_and_replayed(flask: Shell, live: Instance, c: Clawdet) -> None:
     assert "/api/webhooks/stripe" in flask("webhooks list").stdout
     with c.db.begin() as session:

@@ -155,7 +155,7 @@ def _follow(asked: _Asked) -> None:
     while True:
         with here().db.read() as session:
             action = session.get_one(Action, asked.action_id)
-            rows = _told_since(session, asked.instance_id, after)
+            rows = timeline.told_since(session, asked.instance_id, after)
         for row in rows:
             _say(row)
         after = rows[-1].id if rows else after
@@ -199,11 +199,6 @@ def _operation_of(session: Session, asked: _Asked, kind: ActionKind) -> Operatio
         Operation.kind == KINDS.get(kind, kind),
     )
     return session.scalar(found.order_by(Operation.id.desc()).limit(1))
-
-
-def _told_since(session: Session, instance_id: str, after: int) -> list[Progress]:
-    told = select(Progress).where(Progress.instance_id == instance_id, Progress.id > after)
-    return list(session.scalars(told.order_by(Progress.id)))
 
 
 def _latest(session: Session, model: type[Progress] | type[Operation], instance: Instance) -> int:

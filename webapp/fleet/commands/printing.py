@@ -5,8 +5,6 @@ from typing import Any
 
 import click
 
-VALUE_WIDTH = 60
-
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
 
@@ -36,13 +34,12 @@ def print_row(row: dict[str, Any], as_json: bool) -> None:
 
 
 def print_changes(changes: list[dict[str, Any]]) -> None:
-    """What an operation changed or would change, property by property."""
-    for change in changes:
-        kind = str(change["type"]).rsplit(":", 1)[-1]
-        click.echo(f"  {change['op']:<18} {kind:<20} {change['name']}")
-        for one in change.get("properties", []):
-            before, after = _value(one.get("before")), _value(one.get("after"))
-            click.echo(f"      {one['path']:<22} {before} → {after}")
+    """What an operation changed or would change, as `python -m stacks` shows it."""
+    # Lazily: the web process that imports this module must not load Pulumi.
+    from stacks import render, terminal
+    from webapp.adapters.orchestrator import changes_from
+
+    render.print_changes(terminal.console(), changes_from(changes))
 
 
 def as_text(value: Any) -> str:
@@ -52,9 +49,3 @@ def as_text(value: Any) -> str:
     if hasattr(value, "strftime"):
         return str(value.strftime("%Y-%m-%d %H:%M:%SZ"))
     return json.dumps(value) if isinstance(value, bool | list | dict) else str(value)
-
-
-def _value(value: Any) -> str:
-    shown = value if isinstance(value, str) else json.dumps(value, default=as_text)
-    shown = shown.replace("\n", "⏎")
-    return shown if len(shown) <= VALUE_WIDTH else f"{shown[:VALUE_WIDTH]}…"

@@ -1,4 +1,4 @@
-"""`flask worker`: the process that runs jobs, and all that it depends on."""
+"""`flask worker`: the process that runs jobs."""
 
 import json
 import os
